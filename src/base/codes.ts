@@ -1,0 +1,156 @@
+/**
+ * Every error code, with the sentence that sums it up and the paragraph that `stage5 explain CODE` prints.
+ *
+ * Codes are permanent: once released, a code keeps its meaning. `S5_NOUN_PROBLEM`, in alphabetical order.
+ */
+export interface CodeHelp {
+  /** One sentence. */
+  readonly summary: string
+  /** What it means and what to do, in a few sentences. */
+  readonly help: string
+}
+
+export const CODES = {
+  S5_ARCHIVE_REFUSED: {
+    summary: 'A package or archive is malformed or unsafe and was not unpacked.',
+    help: 'The word after the file name is the reason. Nothing was written outside the store and nothing of the package was kept. Fetch the package again; if it still fails, the archive itself is bad: tell whoever built it. Names are shown escaped.',
+  },
+  S5_CHECK_FAILED: {
+    summary: 'Something in the composed root needs a file that is not there.',
+    help: 'After stripping, every ELF dependency, interpreter, #! line and symlink must resolve. Each finding names the file, its owner and the rule that removed what it needs. Add a package, keep the file with `strip: {keep: [...]}`, or allow the finding with a reason under `allow:`.',
+  },
+  S5_COLLISION: {
+    summary: 'Two packages bring different content for one path.',
+    help: 'Both owners are named. Decide in the profile with `collisions: [{path: ..., owner: ...}]`, or drop one of the packages.',
+  },
+  S5_DIGEST_MISMATCH: {
+    summary: 'Fetched or stored bytes do not have the recorded digest.',
+    help: 'A download was damaged or changed underneath. Run the command again; if the mismatch stays, the mirror serves other bytes than its index promises. For an object of the store, run `stage5 store verify`.',
+  },
+  S5_DIGEST_SYNTAX: {
+    summary: 'A digest is not written as sha256: and 64 hex digits.',
+    help: 'Write digests as they are printed: `sha256:` and 64 lower-case hex digits.',
+  },
+  S5_DISK_FULL: {
+    summary: 'There is no space left where stage5 wanted to write.',
+    help: 'Nothing was left half written. Free some space, or point STAGE5_STORE or --out to another file system, and run the same command again.',
+  },
+  S5_FETCH_FAILED: {
+    summary: 'A file could not be downloaded.',
+    help: 'The address, the status and the number of attempts are in the message. Check the network and the proxy settings (HTTP_PROXY, HTTPS_PROXY, NO_PROXY). With --offline only what was fetched before is used.',
+  },
+  S5_FETCH_TOO_LARGE: {
+    summary: 'A download is larger than was announced or allowed.',
+    help: 'The transfer was stopped at the limit. The index may be stale: run `stage5 lock` again.',
+  },
+  S5_FILE_MISSING: {
+    summary: 'A file that the profile or the command names does not exist.',
+    help: 'Paths in a profile are relative to the file that names them. Check the spelling.',
+  },
+  S5_FORMAT_UNKNOWN: {
+    summary: 'The profile asks for an image format that this version does not know.',
+    help: 'The known formats are in the message; `stage5 --version` tells which version this is.',
+  },
+  S5_IMAGE_INPUT: {
+    summary: 'The root cannot be expressed in the image format that was asked for.',
+    help: 'The message names the path and the limit of the format. Another format may carry it.',
+  },
+  S5_INDEX_REFUSED: {
+    summary: 'A repository index is malformed, stale or older than the last one accepted.',
+    help: 'The word after the repository name is the reason. For `stale`, the mirror is not being updated or this clock is wrong; `check-valid-until: false` in the repository file accepts it knowingly. For `rollback`, the mirror went back in time.',
+  },
+  S5_KERNEL_MISSING: {
+    summary: 'The profile wants a kernel, but no package of the lock has one.',
+    help: 'Name a kernel package in `packages:` (on Debian for example linux-image-cloud-amd64), or set `kernel: none`.',
+  },
+  S5_LOCK_BUSY: {
+    summary: 'Another stage5 process holds a lock that this command needs.',
+    help: 'Wait for the other command to end. The lock is released by the system when its holder dies; there is nothing to delete by hand.',
+  },
+  S5_LOCK_MISSING: {
+    summary: 'There is no lock file for this profile.',
+    help: 'Run `stage5 lock PROFILE` first; it writes PROFILE.lock.yaml beside the profile. Commit it: it says exactly which packages the guests get.',
+  },
+  S5_LOCK_STALE: {
+    summary: 'The lock file was made for another state of the profile.',
+    help: 'The profile (or a parent, a repository or a stage file) changed since. Run `stage5 lock PROFILE` and look at the difference.',
+  },
+  S5_LOCK_SYNTAX: {
+    summary: 'A lock file cannot be read.',
+    help: 'Lock files are written by stage5; undo the edit or run `stage5 lock PROFILE` again.',
+  },
+  S5_MERGE_TYPE: {
+    summary: 'One package has a directory where another has something else.',
+    help: 'Both owners are named. A symlink to a directory is followed inside the root; anything else must be decided in the profile.',
+  },
+  S5_NO_SOLUTION: {
+    summary: 'No set of packages satisfies the profile.',
+    help: 'The explanation is a chain of facts that ends in something you wrote. Change one of them: a version, a USE flag, a mask, or a package. `stage5 why-not PROFILE PACKAGE` says why one package is out.',
+  },
+  S5_NOT_BOOTED: {
+    summary: 'The guest did not reach its ready line in time.',
+    help: 'The last console lines are printed. Try `--timeout`, more `--memory`, or boot with the console attached (`stage5 boot PROFILE`).',
+  },
+  S5_OFFLINE: {
+    summary: 'Something is needed that was never fetched, and --offline was given.',
+    help: 'Run the same command once without --offline.',
+  },
+  S5_OUTPUT_MISSING: {
+    summary: 'There is no output of this profile yet.',
+    help: 'Run `stage5 build PROFILE` first.',
+  },
+  S5_PACKAGE_UNKNOWN: {
+    summary: 'No repository of the profile has a package of this name.',
+    help: 'The nearest names are in the message. Check the spelling, the `repositories:` list and the architecture.',
+  },
+  S5_PROFILE_CYCLE: {
+    summary: 'A profile is its own parent.',
+    help: 'The chain is in the message. Remove one of the links.',
+  },
+  S5_PROFILE_INVALID: {
+    summary: 'A YAML file says something that stage5 does not understand.',
+    help: 'The message gives file, line and column, what was expected and the nearest valid key. The bundled files name their JSON Schema in the first line, so that an editor can complete keys.',
+  },
+  S5_PROFILE_UNKNOWN: {
+    summary: 'There is no profile of this name.',
+    help: 'Profiles are the YAML files of the folder `profiles/`; the nearest names are in the message. Variants are written PROFILE@VARIANT.',
+  },
+  S5_REPOSITORY_UNKNOWN: {
+    summary: 'A profile names a repository that has no file.',
+    help: 'Repositories are the YAML files of the folder `repos/`; the nearest names are in the message.',
+  },
+  S5_SCRIPT_UNKNOWN: {
+    summary: 'A package brings a maintainer script that stage5 does not know how to replace.',
+    help: 'stage5 runs no package scripts. Read the script with `stage5 why PROFILE PACKAGE --scripts`, declare what it does in the profile (users, files, services), and acknowledge it with `scripts: {PACKAGE: reason}`.',
+  },
+  S5_SIGNATURE_BAD: {
+    summary: 'A signature is missing, wrong, expired, or made by a key that is not trusted.',
+    help: 'The message says which. Check the keyring of the repository file. Never work around it by removing the keyring.',
+  },
+  S5_STAGE_INVALID: {
+    summary: 'A stage got parameters that it cannot use.',
+    help: 'The message names the stage, the parameter and what was expected.',
+  },
+  S5_STORE_DAMAGED: {
+    summary: 'An object of the store is not what its name says.',
+    help: 'Run `stage5 store verify` to see what is affected. Damaged objects are fetched or made again by the next build.',
+  },
+  S5_STORE_VERSION: {
+    summary: 'The store was written by another version of stage5.',
+    help: 'Stores are caches: point STAGE5_STORE to another folder, or delete this one.',
+  },
+  S5_TOOL_FAILED: {
+    summary: 'A tool that stage5 calls ended with an error.',
+    help: 'The command and the end of its error output are in the message.',
+  },
+  S5_TOOL_MISSING: {
+    summary: 'A tool that this command needs is not installed.',
+    help: 'The message has the line to type. `stage5 doctor` lists all tools and what each is for.',
+  },
+  S5_VERSION_SYNTAX: {
+    summary: 'A version is not written as its scheme demands.',
+    help: 'Debian: [epoch:]upstream[-revision]. Native packages: semver. Gentoo: PMS chapter 3.',
+  },
+} as const satisfies { readonly [code: string]: CodeHelp }
+
+export type Code = keyof typeof CODES

@@ -1,0 +1,18 @@
+#!/usr/bin/env node
+// The only JavaScript: find Node 24 (a checkout brings one in node_modules), switch the compile cache on, start.
+import { spawnSync } from 'node:child_process'
+import module from 'node:module'
+import { fileURLToPath } from 'node:url'
+
+if (Number(process.versions.node.split('.')[0]) >= 24) {
+  module.enableCompileCache?.()
+  await import('./cli/main.ts')
+} else {
+  const node = fileURLToPath(new URL('../node_modules/node/bin/node', import.meta.url))
+  const { status, error } = spawnSync(node, process.argv.slice(1), { stdio: 'inherit' })
+  if (error)
+    console.error(
+      `stage5: Node ${process.versions.node} is too old, 24 or newer is needed; in a checkout run: npm ci`,
+    )
+  process.exitCode = error ? 1 : (status ?? 130)
+}

@@ -1,0 +1,110 @@
+/** Packages, atoms and dependency expressions: one shape for Debian, Gentoo and native packages. */
+
+/** Whose law orders versions and reads atoms. A name never mixes schemes. */
+export type Scheme = 'deb' | 'semver' | 'ebuild'
+
+/** What an atom demands of a version. `range` is a semver range; `=*` is Gentoo's prefix match. */
+export type VersionTest =
+  | { readonly op: '<' | '<=' | '=' | '>=' | '>' | '~' | '=*'; readonly version: string }
+  | { readonly range: string }
+
+/** One USE dependency: `[flag]`, `[-flag]`, with `(+)` or `(-)` as `otherwise`; the conditional forms look at the parent. */
+export interface UseTest {
+  readonly flag: string
+  readonly state: 'on' | 'off' | 'same' | 'opposite' | 'if-parent-on' | 'if-parent-off'
+  /** What an unknown flag counts as; without it an unknown flag never matches (PMS 8.3.4). */
+  readonly otherwise?: boolean
+}
+
+/** A demand on one package. */
+export interface Atom {
+  readonly name: string
+  /** As written: shown to people, and the identity of the atom together with its scheme. */
+  readonly text: string
+  readonly version?: VersionTest
+  readonly slot?: string
+  readonly subslot?: string
+  readonly slotOperator?: '=' | '*'
+  readonly use?: readonly UseTest[]
+  readonly repo?: string
+  /** Debian architecture qualifier: `any`, `native` or an architecture. */
+  readonly arch?: string
+  readonly buildId?: number
+}
+
+/** A dependency expression. `if` depends on the parent's own USE; an empty `any` is false, an empty `all` is true. */
+export type DepExpr =
+  | { readonly all: readonly DepExpr[] }
+  | { readonly any: readonly DepExpr[] }
+  | { readonly need: Atom }
+  | { readonly block: Atom; readonly strong: boolean }
+  | { readonly flag: string; readonly on: boolean; readonly then: DepExpr }
+
+export interface Provide {
+  readonly name: string
+  readonly version?: string
+}
+
+export interface PackageFile {
+  /** Relative to the base address of the repository (of the archive that holds `origin`); no leading slash, no `..`. */
+  readonly path: string
+  /** Debian: the suite whose archive holds the file. Otherwise ''. */
+  readonly origin: string
+  /** Bytes; -1 when the index does not say. */
+  readonly size: number
+  readonly sums: { readonly [algorithm in 'md5' | 'sha1' | 'sha256' | 'sha512' | 'blake2b']?: string }
+}
+
+/** One build of one version, as an index lists it. */
+export interface Package {
+  readonly scheme: Scheme
+  readonly name: string
+  readonly version: string
+  /** `all`, `any`, or Debian's name of an architecture. */
+  readonly arch: string
+  /** Name of the repository that lists it. */
+  readonly repo: string
+  /** `0` where the scheme has no slots. */
+  readonly slot: string
+  readonly subslot: string
+  /** Enabled flags, sorted. */
+  readonly use: readonly string[]
+  /** Known flags, sorted; a superset of `use`. */
+  readonly iuse: readonly string[]
+  /** 0 when the scheme or the index has none. */
+  readonly buildId: number
+  /** Seconds since 1970; 0 when unknown. */
+  readonly buildTime: number
+  readonly provides: readonly Provide[]
+  /** What must be in the root with it; blockers are `block` leaves (Conflicts and Breaks of Debian are strong ones). */
+  readonly needs: DepExpr
+  /** Debian Recommends; holds only where the profile asks. */
+  readonly recommends: DepExpr
+  /** Debian Essential: yes. */
+  readonly essential: boolean
+  readonly multiArch: 'no' | 'same' | 'foreign' | 'allowed'
+  /** Bytes when unpacked; 0 when unknown. */
+  readonly installedSize: number
+  readonly summary: string
+  readonly file: PackageFile
+}
+
+/** What a repository offered at one moment, verified. */
+export interface Index {
+  readonly repo: string
+  readonly kind: 'debian' | 'native' | 'gentoo'
+  /** Digest of what was verified (the signed releases, or index.yaml): the identity of the snapshot. */
+  readonly snapshot: string
+  /** Seconds since 1970 when the repository was made, 0 when it does not say. Clamps times and orders versions. */
+  readonly date: number
+  readonly packages: readonly Package[]
+}
+
+/** How a package is named to people and as an owner of files: `name_version`, with `_b3` for build 3. */
+export function labelOf(pkg: {
+  readonly name: string
+  readonly version: string
+  readonly buildId: number
+}): string {
+  return pkg.buildId === 0 ? `${pkg.name}_${pkg.version}` : `${pkg.name}_${pkg.version}_b${pkg.buildId}`
+}

@@ -1,0 +1,18 @@
+/** The port of repositories: the two things that differ between a Debian archive, a native folder and a binhost. */
+import type { Index } from '../pkg/package.ts'
+import type { Locked } from '../resolve/lock.ts'
+
+export interface Repository {
+  readonly name: string
+  readonly kind: 'debian' | 'native' | 'gentoo'
+  /**
+   * The verified index for one architecture; conditional requests, cached for `--offline`.
+   * @throws S5_INDEX_REFUSED, S5_SIGNATURE_BAD, S5_FETCH_FAILED, S5_OFFLINE
+   */
+  index(arch: string, signal: AbortSignal): Promise<Index>
+  /**
+   * Path of the package file on this machine, size and sums checked.
+   * @throws S5_DIGEST_MISMATCH, S5_FETCH_FAILED, S5_OFFLINE
+   */
+  fetch(pkg: Locked, signal: AbortSignal): Promise<string>
+}

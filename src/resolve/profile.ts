@@ -1,0 +1,162 @@
+/** What a group of guests should be: a profile after parents, variant and defaults are worked in. Plain data. */
+import type { Json } from '../base/json.ts'
+
+/** Where something was written, for errors: file as given, line and column from 1. */
+export interface Where {
+  readonly file: string
+  readonly line: number
+  readonly column: number
+}
+
+/** One wanted package: `atom` in the writing of its scheme, such as `nginx`, `libc6 (>= 2.36)` or `app/shop: ^2.1`. */
+export interface Request {
+  readonly atom: string
+  /** Flags that bind for this package: `ssl`, `-ldap`. */
+  readonly use: readonly string[]
+  readonly where: Where
+}
+
+export interface FileSpec {
+  /** Absolute path in the guest. */
+  readonly path: string
+  readonly type: 'file' | 'dir' | 'symlink' | 'char' | 'block' | 'fifo'
+  /** Bytes of a file, as a byte string; read in by the loader when the profile says `from:`. */
+  readonly content: string
+  readonly target: string
+  /** Permission bits, such as 0o644. */
+  readonly mode: number
+  readonly owner: string
+  readonly group: string
+  readonly major: number
+  readonly minor: number
+  /** Value of security.capability in the writing of cap_from_text(3), such as `cap_net_bind_service=ep`; '' for none. */
+  readonly capabilities: string
+}
+
+export interface UserSpec {
+  readonly name: string
+  /** -1: taken from the ledger of the lock. */
+  readonly uid: number
+  readonly group: string
+  readonly home: string
+  readonly shell: string
+  readonly gecos: string
+  readonly groups: readonly string[]
+}
+
+export interface GroupSpec {
+  readonly name: string
+  readonly gid: number
+}
+
+export interface ServiceSpec {
+  readonly name: string
+  /** Command line run by /bin/sh -c `exec …`. */
+  readonly run: string
+  /** `respawn`: kept running; `once`: run to its end before the ready line; `console`: respawn on the console. */
+  readonly kind: 'respawn' | 'once' | 'console'
+}
+
+export interface DataArea {
+  readonly name: string
+  /** ext4 label, at most 16 bytes. */
+  readonly label: string
+  /** Bytes. */
+  readonly size: number
+  /** Absolute directories of the guest that live on this disk; seeded from the root. */
+  readonly paths: readonly string[]
+}
+
+export interface KernelSpec {
+  /** `none`: the output has no kernel, initrd or boot record. */
+  readonly wanted: boolean
+  /** Modules by name beside those of the boot path; dependencies follow. */
+  readonly modules: readonly string[]
+  /** Words appended to the kernel command line. */
+  readonly cmdline: readonly string[]
+}
+
+export interface ImageSpec {
+  readonly format: string
+  readonly options: { readonly [key: string]: Json | undefined }
+}
+
+/** Boot test that the profile declares. */
+export interface BootTest {
+  /** Text on the console that means the guest is up. */
+  readonly ready: string
+  /** MiB. */
+  readonly memory: number
+  readonly timeoutSeconds: number
+}
+
+export interface Profile {
+  /** `www-nginx` or `www-nginx@php`. */
+  readonly name: string
+  /** IMAGE_ID: `a-z 0-9 . -`; default the name with `@` written `-`. */
+  readonly id: string
+  /** IMAGE_VERSION, or '' to have it made from the lock. */
+  readonly version: string
+  readonly description: string
+  readonly arch: string
+  /** Names of files in `repos/`, first is preferred. */
+  readonly repositories: readonly string[]
+  readonly packages: readonly Request[]
+  /** Flags that bind for every package. */
+  readonly use: readonly string[]
+  /** Atoms that may not be chosen. */
+  readonly mask: readonly { readonly atom: string; readonly where: Where }[]
+  /** Names taken as present although no package brings them. */
+  readonly provided: readonly { readonly name: string; readonly version: string; readonly reason: string }[]
+  /** Debian Recommends: of every package (`true`), of none, or of these packages. */
+  readonly recommends: boolean | readonly string[]
+  readonly strip: {
+    /** Names of classes in `stages/strip.yaml`. */
+    readonly classes: readonly string[]
+    /** Globs that no class may remove. */
+    readonly keep: readonly string[]
+    /** Globs removed as class `profile`. */
+    readonly drop: readonly string[]
+  }
+  /** Findings of the check that are accepted: glob over the path with the finding, and why. */
+  readonly allow: readonly { readonly path: string; readonly reason: string }[]
+  /** Maintainer scripts that are acknowledged: package name to reason. */
+  readonly scripts: { readonly [pkg: string]: string }
+  readonly collisions: readonly { readonly path: string; readonly owner: string }[]
+  readonly users: readonly UserSpec[]
+  readonly groups: readonly GroupSpec[]
+  readonly files: readonly FileSpec[]
+  readonly services: readonly ServiceSpec[]
+  readonly hostname: string
+  readonly timezone: string
+  readonly kernel: KernelSpec
+  readonly data: readonly DataArea[]
+  readonly images: readonly ImageSpec[]
+  readonly boot: BootTest
+  /** Name of the pipeline in `stages/`, without `.yaml`. */
+  readonly pipeline: string
+}
+
+/** A file of `repos/` after reading. */
+export interface RepositorySpec {
+  readonly name: string
+  readonly kind: 'debian' | 'native'
+  /** `apt`: sources come from the machine's own apt configuration; otherwise they are listed. */
+  readonly from: 'apt' | 'listed'
+  /** Debian, listed: base addresses with their suites. */
+  readonly sources: readonly {
+    readonly uri: string
+    readonly suites: readonly string[]
+    readonly components: readonly string[]
+    /** Keyring files (absolute, or relative to the repository file) or one armoured key block. */
+    readonly signedBy: readonly string[]
+  }[]
+  /** Debian: only these suites of the apt configuration; empty for all. */
+  readonly suites: readonly string[]
+  readonly components: readonly string[]
+  readonly checkValidUntil: boolean
+  /** Native: folder (absolute, or relative to the repository file) or http(s) address. */
+  readonly url: string
+  /** Absolute path of the YAML file, for relative paths. */
+  readonly file: string
+}
