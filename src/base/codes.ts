@@ -151,6 +151,6 @@ export const CODES = {
     summary: 'A version is not written as its scheme demands.',
     help: 'Debian: [epoch:]upstream[-revision]. Native packages: semver. Gentoo: PMS chapter 3.',
   },
-} as const satisfies { readonly [code: string]: CodeHelp }
+} as const
 
 export type Code = keyof typeof CODES
