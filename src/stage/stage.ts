@@ -3,6 +3,7 @@ import { type Digest, digestOf } from '../base/digest.ts'
 import { type Json, stableJson } from '../base/json.ts'
 import type { Contents } from '../tree/contents.ts'
 import type { Root } from '../tree/root.ts'
+import type { Facts } from './facts.ts'
 
 export interface StageWorld {
   readonly contents: Contents
@@ -16,6 +17,8 @@ export interface StageWorld {
 export interface Stage {
   readonly name: string
   readonly version: number
+  /** The part of the facts that this stage depends on, and nothing more: it is hashed into the memo key. */
+  pick(facts: Facts): Json
   /** @throws Stage5Error; S5_STAGE_INVALID for parameters it cannot use */
   run(input: Root, params: Json, world: StageWorld): Promise<Root>
 }
