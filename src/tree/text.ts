@@ -100,6 +100,7 @@ function pathOf(word: string | undefined): string {
 
 function parseInode(letter: string, words: readonly string[]): Inode {
   const type = TYPES[letter]
+  if (type === undefined) throw damaged(`unknown line type ${JSON.stringify(letter)}`)
   const meta = {
     mode: Number.parseInt(words[1] ?? '', 8),
     uid: Number(words[2]),
@@ -120,8 +121,6 @@ function parseInode(letter: string, words: readonly string[]): Inode {
     case 'char':
     case 'block':
       return { type, ...meta, major: Number(words[7]), minor: Number(words[8]) }
-    case undefined:
-      throw damaged(`unknown line type ${JSON.stringify(letter)}`)
   }
 }
 

@@ -106,7 +106,8 @@ export function joinPath(directory: TreePath, name: string): TreePath {
 
 /**
  * A tree of entries in any order. Entries that share one `inode` object become hard links of each other. Missing
- * parent directories (and the root) are made with mode 0755, owner 0:0, mtime 0 and the owner label of the child.
+ * parent directories are made with mode 0755, owner 0:0, mtime 0 and the owner label of the first child; so is the root,
+ * without a label.
  * Of two entries with one path the later wins.
  */
 export function treeOf(entries: Iterable<Entry>): Tree {
@@ -134,7 +135,7 @@ function plainDirectory(): DirInode {
 
 function addParents(byPath: Map<TreePath, Entry>, entry: Entry): void {
   let path = entry.path
-  while (path !== '') {
+  while (path.includes('/')) {
     path = parentOf(path)
     if (byPath.has(path)) return
     byPath.set(path, { path, owner: entry.owner, inode: plainDirectory() })
