@@ -1,0 +1,77 @@
+/** A file that an image is written into: in order, with a patch at the end. Nobody sees it under its name until done. */
+import { createHash } from 'node:crypto'
+import { type FileHandle, open } from 'node:fs/promises'
+import type { Digest } from '../base/digest.ts'
+import { Stage5Error } from '../base/errors.ts'
+
+export interface FileSink extends AsyncDisposable {
+  write(bytes: Uint8Array): Promise<void>
+  patch(offset: number, bytes: Uint8Array): Promise<void>
+  /** Flushes to the disk and closes. @returns size and digest of the whole file */
+  finish(): Promise<{ size: number; digest: Digest }>
+}
+
+const BUFFER = 1 << 20
+
+/** @param path a new file; dispose without `finish` closes it and leaves removal to the caller's directory */
+export async function openFileSink(path: string): Promise<FileSink> {
+  const file = await open(path, 'wx+', 0o644)
+  let pending: Uint8Array[] = []
+  let pendingBytes = 0
+  let size = 0
+  let patched = false
+  const running = createHash('sha256')
+
+  async function flush(): Promise<void> {
+    if (pendingBytes === 0) return
+    const bytes = pending.length === 1 ? (pending[0] as Uint8Array) : Buffer.concat(pending, pendingBytes)
+    pending = []
+    pendingBytes = 0
+    running.update(bytes)
+    await writeAll(file, bytes, size, path)
+    size += bytes.length
+  }
+
+  return {
+    write: async (bytes) => {
+      pending.push(bytes)
+      pendingBytes += bytes.length
+      if (pendingBytes >= BUFFER) await flush()
+    },
+    patch: async (offset, bytes) => {
+      await flush()
+      patched = true
+      await writeAll(file, bytes, offset, path)
+    },
+    finish: async () => {
+      await flush()
+      const hex = patched ? await hashFile(file) : running.digest('hex')
+      await file.sync()
+      await file.close()
+      return { size, digest: `sha256:${hex}` }
+    },
+    [Symbol.asyncDispose]: () => file.close().catch(() => undefined),
+  }
+}
+
+async function writeAll(file: FileHandle, bytes: Uint8Array, offset: number, path: string): Promise<void> {
+  let done = 0
+  try {
+    while (done < bytes.length) done += (await file.write(bytes, done, bytes.length - done, offset + done)).bytesWritten
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && (error.code === 'ENOSPC' || error.code === 'EDQUOT'))
+      throw new Stage5Error('S5_DISK_FULL', `no space left while writing ${path}`, { cause: error })
+    throw error
+  }
+}
+
+async function hashFile(file: FileHandle): Promise<string> {
+  const sum = createHash('sha256')
+  const buffer = Buffer.allocUnsafe(BUFFER)
+  for (let at = 0; ; ) {
+    const { bytesRead } = await file.read(buffer, 0, buffer.length, at)
+    if (bytesRead === 0) return sum.digest('hex')
+    sum.update(buffer.subarray(0, bytesRead))
+    at += bytesRead
+  }
+}

@@ -1,0 +1,23 @@
+/** The jobs that worker threads do, with what goes in and what comes out. All of it survives structured clone. */
+import type { Digest } from '../base/digest.ts'
+
+/** Unpack one package file into a staging directory of the store. */
+export interface IngestInput {
+  readonly kind: 'deb' | 'native'
+  readonly file: string
+  /** Owner label of every name. */
+  readonly label: string
+  readonly expect: { readonly name: string; readonly version: string; readonly arch: string }
+  /** Directory of the transaction. */
+  readonly staging: string
+  /** Path of the store: contents that are there already are not written again. */
+  readonly store: string
+}
+
+export interface IngestOutput {
+  /** `printTree` of the package's files. */
+  readonly tree: string
+  readonly control: { readonly [member: string]: string }
+  /** New contents in the staging directory. */
+  readonly written: readonly { readonly content: Digest; readonly file: string }[]
+}

@@ -1,0 +1,72 @@
+// Sets a checkout up: npm packages, and Debian tools where this is root on Debian. Plain JavaScript for any Node >= 18.
+//
+//   node src/setup.js [--tools demo|test] [--dry-run]
+import { spawnSync } from 'node:child_process'
+import { existsSync, statSync } from 'node:fs'
+import { delimiter, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+/** Program to the Debian package that brings it. */
+const DEMO = {
+  gpgv: 'gpgv',
+  xz: 'xz-utils',
+  mke2fs: 'e2fsprogs',
+  debugfs: 'e2fsprogs',
+  'qemu-system-x86_64': 'qemu-system-x86',
+}
+const TEST = {
+  ...DEMO,
+  unsquashfs: 'squashfs-tools',
+  cpio: 'cpio',
+  gpg: 'gpg',
+  depmod: 'kmod',
+  setpriv: 'util-linux',
+  getfattr: 'attr',
+  setcap: 'libcap2-bin',
+  strace: 'strace',
+  'dpkg-deb': 'dpkg',
+  'apt-ftparchive': 'apt-utils',
+  zstd: 'zstd',
+  python3: 'python3',
+}
+
+const top = fileURLToPath(new URL('..', import.meta.url))
+const wanted = process.argv[process.argv.indexOf('--tools') + 1] === 'test' ? TEST : DEMO
+const dryRun = process.argv.includes('--dry-run')
+
+function has(program) {
+  const folders = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/sbin']
+  return folders.some((folder) => existsSync(join(folder, program)))
+}
+
+function run(command, ...words) {
+  console.error(`setup: ${[command, ...words].join(' ')}`)
+  if (dryRun) return true
+  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }
+  return spawnSync(command, words, { cwd: top, env, stdio: ['ignore', 2, 2] }).status === 0
+}
+
+function fail(message) {
+  console.error(`setup: ${message}`)
+  process.exit(1)
+}
+
+const installed = join(top, 'node_modules', '.package-lock.json')
+const stale =
+  !existsSync(installed) || statSync(installed).mtimeMs < statSync(join(top, 'package-lock.json')).mtimeMs
+if (stale && !run('npm', 'ci', '--no-audit', '--no-fund')) fail('npm ci failed; see above')
+
+const missing = [
+  ...new Set(
+    Object.keys(wanted)
+      .filter((program) => !has(program))
+      .map((program) => wanted[program]),
+  ),
+]
+if (missing.length > 0) {
+  const line = `apt-get install -y --no-install-recommends ${missing.join(' ')}`
+  const isRoot = process.getuid?.() === 0
+  if (!isRoot || !has('apt-get')) fail(`these Debian packages are missing; type: sudo ${line}`)
+  run('apt-get', 'update', '-q')
+  if (!run(...line.split(' '))) fail(`apt-get failed; type: ${line}`)
+}
