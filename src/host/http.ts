@@ -1,0 +1,155 @@
+/** One GET over HTTP: proxies of the environment, bounded redirects, credentials never shown, failures sorted by hope. */
+import { Buffer } from 'node:buffer'
+import { Stage5Error } from '../base/errors.ts'
+import type { Dispatcher } from 'undici'
+
+export interface Answer {
+  readonly status: number
+  /** Names in lower case; the first value where a name repeats. */
+  readonly headers: { readonly [name: string]: string | undefined }
+  /** Bytes as they were on the wire. Leaving the loop early closes the connection. */
+  readonly body: AsyncIterable<Uint8Array>
+  /** Throws the body away; keeps the connection when little is left. */
+  discard(): Promise<void>
+}
+
+export interface Transport {
+  /** @throws S5_FETCH_FAILED for what no further attempt can mend; other errors are those of the network */
+  get(url: string, headers: { readonly [name: string]: string }, signal: AbortSignal): Promise<Answer>
+  close(): Promise<void>
+}
+
+const MAX_REDIRECTS = 8
+
+/** An address fit for messages: user, password and the values of a query are not shown. */
+export function redactUrl(address: string): string {
+  if (!/^https?:/i.test(address)) return address
+  let url: URL
+  try {
+    url = new URL(address)
+  } catch {
+    return address.replace(/\/\/[^/@]*@/g, '//***@').replace(/\?.*$/s, '?***')
+  }
+  const user = url.username !== '' || url.password !== '' ? '***@' : ''
+  return `${url.protocol}//${user}${url.host}${url.pathname}${url.search === '' ? '' : '?***'}`
+}
+
+/** Seconds that `Retry-After` asks for (RFC 9110 10.2.3: seconds or a date), or undefined. */
+export function retryAfterSeconds(value: string | undefined, nowMs: number): number | undefined {
+  if (value === undefined) return undefined
+  if (/^\s*\d{1,9}\s*$/.test(value)) return Number(value)
+  const date = Date.parse(value)
+  return Number.isNaN(date) ? undefined : Math.max(0, Math.ceil((date - nowMs) / 1000))
+}
+
+/** The code of a network error, looked for along its causes: `ECONNRESET`, `UND_ERR_SOCKET`, `CERT_HAS_EXPIRED`. */
+export function networkCode(error: unknown): string {
+  for (let at: unknown = error; at instanceof Error; at = at.cause) {
+    const code = (at as { code?: unknown }).code
+    if (typeof code === 'string') return code
+    if (at instanceof AggregateError && at.errors.length > 0) return networkCode(at.errors[0])
+  }
+  return error instanceof Error ? error.name : 'unknown'
+}
+
+/** Certificates and malformed requests do not get better by asking again. */
+export function isHopeless(code: string): boolean {
+  return /^(CERT_|ERR_TLS_CERT|SELF_SIGNED|DEPTH_ZERO|UNABLE_TO_|UND_ERR_INVALID_ARG|UND_ERR_HEADERS_OVERFLOW)/.test(
+    code,
+  )
+}
+
+/** Opens nothing until the first request: loading undici takes about 0.1 s, which offline runs do not pay. */
+export function openTransport(options: { connections: number; idleTimeoutMs: number }): Transport {
+  let opened: Promise<{ undici: typeof import('undici'); dispatcher: Dispatcher }> | undefined
+  const open = () =>
+    (opened ??= import('undici').then((undici) => ({
+      undici,
+      dispatcher: new undici.EnvHttpProxyAgent({
+        connections: options.connections,
+        connect: { timeout: options.idleTimeoutMs },
+        headersTimeout: options.idleTimeoutMs,
+        bodyTimeout: options.idleTimeoutMs,
+        allowH2: false,
+      }),
+    })))
+  return {
+    async get(url, headers, signal) {
+      const { undici, dispatcher } = await open()
+      let at = parsedUrl(url)
+      const authority = at.origin
+      const secret = authorization(at)
+      for (let hops = 0; ; hops++) {
+        const bare = new URL(at)
+        bare.username = ''
+        bare.password = ''
+        const response = await undici.request(bare, {
+          dispatcher,
+          signal,
+          headers: {
+            'user-agent': 'stage5',
+            'accept-encoding': 'identity',
+            ...(secret !== undefined && at.origin === authority ? { authorization: secret } : {}),
+            ...headers,
+          },
+        })
+        const location = response.headers['location']
+        const { statusCode: status, body } = response
+        const discard = async () => {
+          try {
+            await body.dump({ limit: 65_536, signal })
+          } catch {
+            body.destroy()
+          }
+        }
+        if (![301, 302, 303, 307, 308].includes(status) || location === undefined)
+          return { status, headers: firstValues(response.headers), body, discard }
+        await discard()
+        const next = redirected(at, String(location))
+        if (hops >= MAX_REDIRECTS) throw failed(url, `more than ${MAX_REDIRECTS} redirects`)
+        if (!/^https?:$/.test(next.protocol)) throw failed(url, `redirected to ${next.protocol}`)
+        if (at.protocol === 'https:' && next.protocol === 'http:')
+          throw failed(url, 'redirected from https to http')
+        at = next
+      }
+    },
+    async close() {
+      if (opened) await (await opened).dispatcher.close()
+    },
+  }
+}
+
+function failed(url: string, why: string): Stage5Error {
+  return new Stage5Error('S5_FETCH_FAILED', `${redactUrl(url)}: ${why}`, { data: { url: redactUrl(url) } })
+}
+
+function parsedUrl(address: string): URL {
+  try {
+    return new URL(address)
+  } catch {
+    throw failed(address, 'not an address')
+  }
+}
+
+function redirected(from: URL, location: string): URL {
+  try {
+    return new URL(location, from)
+  } catch {
+    throw failed(from.href, 'redirected to something that is not an address')
+  }
+}
+
+/** RFC 7617: user and password of the address as a header; they are for the origin that was asked, not for others. */
+function authorization(url: URL): string | undefined {
+  if (url.username === '' && url.password === '') return undefined
+  const pair = `${decodeURIComponent(url.username)}:${decodeURIComponent(url.password)}`
+  return `Basic ${Buffer.from(pair, 'utf8').toString('base64')}`
+}
+
+function firstValues(headers: { readonly [name: string]: string | string[] | undefined }): {
+  [name: string]: string | undefined
+} {
+  return Object.fromEntries(
+    Object.entries(headers).map(([name, value]) => [name, Array.isArray(value) ? value[0] : value]),
+  )
+}
