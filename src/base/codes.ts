@@ -83,6 +83,11 @@ export const CODES = {
     summary: 'One package has a directory where another has something else.',
     help: 'Both owners are named. A symlink to a directory is followed inside the root; anything else must be decided in the profile.',
   },
+  S5_MODULE_MISSING: {
+    summary:
+      'A kernel module that the guest needs is neither in the kernel package nor built into the kernel.',
+    help: 'Check the spelling of `kernel: {modules: [...]}`. Cloud kernels leave out many drivers: another kernel package of the same repository may have the module.',
+  },
   S5_NO_SOLUTION: {
     summary: 'No set of packages satisfies the profile.',
     help: 'The explanation is a chain of facts that ends in something you wrote. Change one of them: a version, a USE flag, a mask, or a package. `stage5 why-not PROFILE PACKAGE` says why one package is out.',
