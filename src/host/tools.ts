@@ -1,0 +1,66 @@
+/** The programs that stage5 calls: what each is for, and which Debian package has it. */
+
+export interface Tool {
+  /** As it is called. */
+  readonly name: string
+  readonly debianPackage: string
+  /** What stage5 cannot do without it. */
+  readonly purpose: string
+}
+
+/** Sorted by name. */
+export const TOOLS: readonly Tool[] = [
+  {
+    name: 'bzip2',
+    debianPackage: 'bzip2',
+    purpose: 'unpack packages and indexes that are compressed with bzip2',
+  },
+  {
+    name: 'getfattr',
+    debianPackage: 'attr',
+    purpose: 'read file capabilities when an existing root is taken over',
+  },
+  { name: 'gpg', debianPackage: 'gnupg', purpose: 'turn armored keys into keyrings' },
+  { name: 'gpgv', debianPackage: 'gpgv', purpose: 'check the signatures of repositories' },
+  { name: 'mcopy', debianPackage: 'mtools', purpose: 'fill EFI system partitions without root' },
+  { name: 'mke2fs', debianPackage: 'e2fsprogs', purpose: 'make data disks' },
+  { name: 'mkfs.erofs', debianPackage: 'erofs-utils', purpose: 'write erofs images' },
+  {
+    name: 'mksquashfs',
+    debianPackage: 'squashfs-tools',
+    purpose: 'compare our squashfs with in tests and benchmarks',
+  },
+  { name: 'openssl', debianPackage: 'openssl', purpose: 'sign for Secure Boot and verity' },
+  { name: 'qemu-img', debianPackage: 'qemu-utils', purpose: 'write qcow2 disks' },
+  { name: 'qemu-system-aarch64', debianPackage: 'qemu-system-arm', purpose: 'boot arm64 guests' },
+  {
+    name: 'qemu-system-x86_64',
+    debianPackage: 'qemu-system-x86',
+    purpose: 'boot guests: `stage5 boot` and boot tests',
+  },
+  {
+    name: 'setfattr',
+    debianPackage: 'attr',
+    purpose: 'put file capabilities into hard-linked and copied roots',
+  },
+  { name: 'sfdisk', debianPackage: 'fdisk', purpose: 'write partition tables' },
+  { name: 'sync', debianPackage: 'coreutils', purpose: 'make many files of the store durable at once' },
+  {
+    name: 'unsquashfs',
+    debianPackage: 'squashfs-tools',
+    purpose: 'read our squashfs with another reader in tests',
+  },
+  { name: 'veritysetup', debianPackage: 'cryptsetup-bin', purpose: 'make and check dm-verity hash trees' },
+  {
+    name: 'xz',
+    debianPackage: 'xz-utils',
+    purpose: 'unpack packages and indexes that are compressed with xz',
+  },
+  { name: 'zstd', debianPackage: 'zstd', purpose: 'compare our zstd streams with in tests' },
+]
+
+/** The line that installs a tool; undefined for a tool that is not in the table. */
+export function installHint(name: string): string | undefined {
+  const tool = TOOLS.find((known) => known.name === name)
+  return tool && `apt install ${tool.debianPackage}`
+}
