@@ -15,6 +15,10 @@ export const CODES = {
     summary: 'A package or archive is malformed or unsafe and was not unpacked.',
     help: 'The word after the file name is the reason. Nothing was written outside the store and nothing of the package was kept. Fetch the package again; if it still fails, the archive itself is bad: tell whoever built it. Names are shown escaped.',
   },
+  S5_ATOM_SYNTAX: {
+    summary: 'A package or a dependency is not written as its scheme demands.',
+    help: 'Debian: `nginx`, `libc6 (>= 2.36)`, `libc6>=2.36`. Native packages: `app/shop`, `app/shop ^2.1`, flags in brackets as in `app/shop[ssl,-ldap]`, a build as `#3`. A native package names a Debian one with `deb:` in front.',
+  },
   S5_CHECK_FAILED: {
     summary: 'Something in the composed root needs a file that is not there.',
     help: 'After stripping, every ELF dependency, interpreter, #! line and symlink must resolve. Each finding names the file, its owner and the rule that removed what it needs. Add a package, keep the file with `strip: {keep: [...]}`, or allow the finding with a reason under `allow:`.',
@@ -42,6 +46,10 @@ export const CODES = {
   S5_FETCH_TOO_LARGE: {
     summary: 'A download is larger than was announced or allowed.',
     help: 'The transfer was stopped at the limit. The index may be stale: run `stage5 lock` again.',
+  },
+  S5_FILE_FORBIDDEN: {
+    summary: 'The system does not let stage5 read or write a file.',
+    help: 'The path is in the message. Check its owner and mode, or point -C, --out or STAGE5_STORE somewhere else. stage5 needs no root.',
   },
   S5_FILE_MISSING: {
     summary: 'A file that the profile or the command names does not exist.',
@@ -151,6 +159,10 @@ export const CODES = {
   S5_TOOL_MISSING: {
     summary: 'A tool that this command needs is not installed.',
     help: 'The message has the line to type. `stage5 doctor` lists all tools and what each is for.',
+  },
+  S5_USAGE: {
+    summary: 'The command line says something that the command does not understand.',
+    help: 'The message says what was expected. `stage5 COMMAND --help` lists arguments and options with examples.',
   },
   S5_VERSION_SYNTAX: {
     summary: 'A version is not written as its scheme demands.',

@@ -78,10 +78,14 @@ export interface Package {
   readonly provides: readonly Provide[]
   /** What must be in the root with it; blockers are `block` leaves (Conflicts and Breaks of Debian are strong ones). */
   readonly needs: DepExpr
+  /** The part of `needs` that must be installed before it starts (Debian Pre-Depends): weighs more in the install order. */
+  readonly before?: DepExpr
   /** Debian Recommends; holds only where the profile asks. */
   readonly recommends: DepExpr
   /** Debian Essential: yes. */
   readonly essential: boolean
+  /** Among several packages that provide one name the least is taken first: Debian's priority, required 0 to extra 4. */
+  readonly rank?: number
   readonly multiArch: 'no' | 'same' | 'foreign' | 'allowed'
   /** Bytes when unpacked; 0 when unknown. */
   readonly installedSize: number

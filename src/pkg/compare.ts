@@ -1,0 +1,47 @@
+/** Version order and version tests by scheme. */
+import { compareDebVersions } from './deb-version.ts'
+import { compareEbuildVersions, withoutRevision } from './ebuild-version.ts'
+import type { Scheme, VersionTest } from './package.ts'
+import { compareSemver, isInRange } from './semver-version.ts'
+
+/** Compare two versions under the law of their scheme: negative, zero or positive. */
+export function compareVersions(scheme: Scheme, left: string, right: string): number {
+  switch (scheme) {
+    case 'deb':
+      return compareDebVersions(left, right)
+    case 'semver':
+      return compareSemver(left, right)
+    case 'ebuild':
+      return compareEbuildVersions(left, right)
+  }
+}
+
+/** Whether `version` passes `test` under the law of `scheme`. */
+export function passesVersionTest(scheme: Scheme, test: VersionTest, version: string): boolean {
+  if ('range' in test) return scheme === 'semver' && isInRange(version, test.range)
+  if (test.op === '~') return compareVersions(scheme, withoutRevision(version), test.version) === 0
+  if (test.op === '=*') return hasPrefix(version, test.version)
+  const order = compareVersions(scheme, version, test.version)
+  switch (test.op) {
+    case '<':
+      return order < 0
+    case '<=':
+      return order <= 0
+    case '=':
+      return order === 0
+    case '>=':
+      return order >= 0
+    case '>':
+      return order > 0
+  }
+}
+
+/**
+ * Gentoo's `=…*`: the prefix must end where a component ends.
+ * @see PMS 8, section 8.3.1
+ */
+function hasPrefix(version: string, prefix: string): boolean {
+  const next = version[prefix.length]
+  if (!version.startsWith(prefix)) return false
+  return next === undefined || !(/[0-9]/.test(next) && /[0-9]$/.test(prefix))
+}

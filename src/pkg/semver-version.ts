@@ -1,0 +1,33 @@
+/** Versions and ranges of native packages; the only importer of `semver`. */
+import compareBuild from 'semver/functions/compare-build.js'
+import satisfies from 'semver/functions/satisfies.js'
+import valid from 'semver/functions/valid.js'
+import validRange from 'semver/ranges/valid.js'
+
+/** Whether `text` is a version of Semantic Versioning 2.0.0, written without a leading `v`. */
+export function isSemver(text: string): boolean {
+  return /^[0-9]/.test(text) && valid(text) !== null
+}
+
+/** Whether `text` is a range such as `^2.1`, `>=1 <3` or `1.x`. */
+export function isSemverRange(text: string): boolean {
+  return validRange(text) !== null
+}
+
+/**
+ * Compare two semantic versions; build metadata decides last, so that the order is total.
+ * A text that is no version sorts before all versions, by code units.
+ * @see Semantic Versioning 2.0.0, item 11
+ */
+export function compareSemver(left: string, right: string): number {
+  const leftValid = isSemver(left)
+  const rightValid = isSemver(right)
+  if (leftValid && rightValid) return compareBuild(left, right)
+  if (leftValid !== rightValid) return leftValid ? 1 : -1
+  return left < right ? -1 : left > right ? 1 : 0
+}
+
+/** Whether `version` is inside `range`; a pre-release only where the range names one of the same triple. */
+export function isInRange(version: string, range: string): boolean {
+  return satisfies(version, range)
+}
