@@ -49,7 +49,8 @@ const BUNDLE = resolve(fileURLToPath(new URL('../..', import.meta.url)))
 export function openWorld(options: WorldOptions, report: Report, signal: AbortSignal): World {
   const directory = resolve(options.directory)
   const threads = options.threads ?? availableParallelism()
-  const locate = (path: string): Promise<string | undefined> => firstExisting([join(directory, path), join(BUNDLE, path)])
+  const locate = (path: string): Promise<string | undefined> =>
+    firstExisting([join(directory, path), join(BUNDLE, path)])
   const read = async (path: string): Promise<Uint8Array | undefined> => {
     const found = await locate(path)
     return found === undefined ? undefined : await readFile(found)
@@ -70,11 +71,17 @@ export function openWorld(options: WorldOptions, report: Report, signal: AbortSi
   async function openRepository(name: string): Promise<Repository> {
     const path = `repos/${name}.yaml`
     if ((await read(path)) === undefined) {
-      const known = (await list('repos')).filter((file) => file.endsWith('.yaml')).map((file) => file.slice(0, -5))
+      const known = (await list('repos'))
+        .filter((file) => file.endsWith('.yaml'))
+        .map((file) => file.slice(0, -5))
       const near = nearest(name, known, 1)[0]
-      throw new Stage5Error('S5_REPOSITORY_UNKNOWN', `there is no repos/${name}.yaml${near ? `, did you mean ${near}` : ''}`, {
-        hint: `known repositories: ${known.join(', ') || 'none'}`,
-      })
+      throw new Stage5Error(
+        'S5_REPOSITORY_UNKNOWN',
+        `there is no repos/${name}.yaml${near ? `, did you mean ${near}` : ''}`,
+        {
+          hint: `known repositories: ${known.join(', ') || 'none'}`,
+        },
+      )
     }
     const spec = await loadRepository(name, { read, list, locate })
     const opened = await openTheStore()
@@ -114,7 +121,13 @@ function storePath(): string {
 
 async function firstExisting(paths: readonly string[]): Promise<string | undefined> {
   for (const path of paths)
-    if (await stat(path).then((found) => found.isFile(), () => false)) return path
+    if (
+      await stat(path).then(
+        (found) => found.isFile(),
+        () => false,
+      )
+    )
+      return path
   return undefined
 }
 

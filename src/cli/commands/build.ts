@@ -1,0 +1,32 @@
+/** `stage5 build PROFILE`: locked packages to a folder of images. */
+import type { Json } from '../../base/json.ts'
+import type { Command } from '../command.ts'
+import { build as buildProfile, plan } from '../flow.ts'
+import { settledLock, writeLock } from '../lock-file.ts'
+import { readManifest } from '../manifest.ts'
+import { loadRecipe } from '../recipe.ts'
+import { mebibytes } from '../render/progress.ts'
+import { shownPath } from '../world.ts'
+
+export const build: Command = {
+  name: 'build',
+  summary: 'compose the locked packages and write the images',
+  arguments: [{ name: '<profile>', description: 'name of a profile, with @variant' }],
+  options: [],
+  examples: ['stage5 build www-nginx', 'stage5 build www-nginx@php --locked --offline'],
+  run: async (world, words) => {
+    const recipe = await loadRecipe(world, words.arguments[0] as string)
+    const { lock, directory } = await buildProfile(
+      world,
+      recipe,
+      await settledLock(world, recipe.profile, plan),
+    )
+    if (!world.options.locked) await writeLock(world, lock)
+    const manifest = await readManifest(directory)
+    const files = manifest.files.map(({ name, size }) => `${mebibytes(size).padStart(12)}  ${name}\n`)
+    return {
+      data: { directory, manifest: manifest as unknown as Json },
+      text: `${shownPath(directory)}\n${files.join('')}`,
+    }
+  },
+}

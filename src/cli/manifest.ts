@@ -1,0 +1,86 @@
+/** The manifest of an output folder, read back: what `boot`, `diff` and later builds know of a build. */
+import { readdir, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { Stage5Error } from '../base/errors.ts'
+import { shownPath, type World } from './world.ts'
+
+export interface DataRecord {
+  readonly name: string
+  readonly label: string
+  readonly file: string
+  readonly size: number
+  readonly paths: readonly string[]
+}
+
+export interface BootRecord {
+  /** File names in the folder; absent when the profile has no kernel. */
+  readonly kernel?: string
+  readonly initrd?: string
+  readonly base?: string
+  readonly cmdline?: string
+  readonly data: readonly DataRecord[]
+  readonly ready: string
+  /** MiB. */
+  readonly memory: number
+}
+
+export interface ManifestPackage {
+  readonly label: string
+  readonly name: string
+  readonly version: string
+  readonly arch: string
+  readonly repo: string
+  readonly use: readonly string[]
+  readonly sha256: string
+}
+
+export interface Manifest {
+  readonly stage5: 1
+  readonly image: {
+    readonly id: string
+    readonly version: string
+    readonly arch: string
+    readonly profile: string
+    readonly date: number
+  }
+  readonly root: string
+  readonly packages: readonly ManifestPackage[]
+  readonly files: readonly {
+    readonly name: string
+    readonly role: string
+    readonly size: number
+    readonly digest: string
+  }[]
+  readonly boot: BootRecord
+}
+
+/** @throws S5_OUTPUT_MISSING when the folder has no manifest that this version reads */
+export async function readManifest(directory: string): Promise<Manifest> {
+  const name = (await readdir(directory).catch(() => [])).find((file) => file.endsWith('.manifest.json'))
+  if (name === undefined)
+    throw new Stage5Error(
+      'S5_OUTPUT_MISSING',
+      `${shownPath(directory)} is no output folder: it has no *.manifest.json`,
+    )
+  const manifest = JSON.parse(await readFile(join(directory, name), 'utf8')) as Manifest
+  if (manifest.stage5 !== 1)
+    throw new Stage5Error(
+      'S5_OUTPUT_MISSING',
+      `${name}: expected format 1, found ${JSON.stringify(manifest.stage5)}`,
+    )
+  return manifest
+}
+
+/** The newest output of a profile, by its link in `out/`; a path to a folder is taken as it is. */
+export async function findOutput(
+  world: World,
+  profileId: string,
+  profileName: string,
+): Promise<{ directory: string; manifest: Manifest }> {
+  const directory = join(world.directory, 'out', profileId)
+  if ((await readdir(directory).catch(() => undefined)) === undefined)
+    throw new Stage5Error('S5_OUTPUT_MISSING', `there is no ${shownPath(directory)}`, {
+      hint: `stage5 build ${profileName}`,
+    })
+  return { directory, manifest: await readManifest(directory) }
+}

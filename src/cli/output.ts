@@ -1,0 +1,112 @@
+/** The folder of one build: written beside its name, complete with its sums, then put in place at once. */
+import { mkdir, readdir, readlink, rename, rm, symlink, writeFile } from 'node:fs/promises'
+import { basename, join } from 'node:path'
+import { type Digest, hexOf } from '../base/digest.ts'
+import { openFileSink } from '../host/file-sink.ts'
+import type { Sink } from '../emit/emitter.ts'
+
+export interface OutputFile {
+  readonly name: string
+  /** `base`, `initrd`, `kernel`, `data`, `report`… */
+  readonly role: string
+  readonly size: number
+  readonly digest: Digest
+}
+
+export interface OutputFolder extends AsyncDisposable {
+  /** Where the files are while being written. */
+  readonly directory: string
+  readonly files: readonly OutputFile[]
+  /** Writes one file through `fill`. */
+  add(name: string, role: string, fill: (sink: Sink) => Promise<void>): Promise<OutputFile>
+  addBytes(name: string, role: string, bytes: Uint8Array | string): Promise<OutputFile>
+  /** A file that a tool wrote into `directory`. */
+  adopt(name: string, role: string, size: number, digest: Digest): void
+  /** Writes SHA256SUMS, then gives the folder its name and points `aliases` (links beside it) to it. */
+  commit(aliases: readonly string[]): Promise<string>
+}
+
+/** `<id>_<version>`: the stem of every file name (UAPI.2: `_` separates the version). */
+export function stemOf(id: string, version: string): string {
+  return `${id}_${version}`
+}
+
+/**
+ * @param parent the `out` folder
+ * @param name `<id>_<version>_<arch>`
+ */
+export async function openOutput(parent: string, name: string): Promise<OutputFolder> {
+  const directory = join(parent, `.${name}.${process.pid}.tmp`)
+  await rm(directory, { recursive: true, force: true })
+  await mkdir(directory, { recursive: true })
+  const files: OutputFile[] = []
+  let done = false
+
+  async function add(file: string, role: string, fill: (sink: Sink) => Promise<void>): Promise<OutputFile> {
+    await using sink = await openFileSink(join(directory, file))
+    await fill(sink)
+    const { size, digest } = await sink.finish()
+    const written = { name: file, role, size, digest }
+    files.push(written)
+    return written
+  }
+
+  return {
+    directory,
+    files,
+    add,
+    addBytes: (file, role, bytes) =>
+      add(file, role, (sink) => sink.write(typeof bytes === 'string' ? Buffer.from(bytes) : bytes)),
+    adopt: (file, role, size, digest) => void files.push({ name: file, role, size, digest }),
+    commit: async (aliases) => {
+      const sorted = [...files].sort((a, b) => (a.name < b.name ? -1 : 1))
+      await writeFile(
+        join(directory, 'SHA256SUMS'),
+        sorted.map((file) => `${hexOf(file.digest)}  ${file.name}\n`).join(''),
+      )
+      const final = join(parent, name)
+      await replaceDirectory(directory, final)
+      done = true
+      for (const alias of aliases) await pointTo(join(parent, alias), name)
+      return final
+    },
+    [Symbol.asyncDispose]: async () => {
+      if (!done) await rm(directory, { recursive: true, force: true })
+    },
+  }
+}
+
+/** rename(2) cannot replace a full directory: the old one steps aside first. */
+async function replaceDirectory(from: string, to: string): Promise<void> {
+  const aside = `${to}.${process.pid}.old`
+  await rm(aside, { recursive: true, force: true })
+  await rename(to, aside).catch(() => undefined)
+  await rename(from, to)
+  await rm(aside, { recursive: true, force: true })
+}
+
+async function pointTo(link: string, target: string): Promise<void> {
+  if ((await readlink(link).catch(() => undefined)) === target) return
+  const fresh = `${link}.${process.pid}.tmp`
+  await rm(fresh, { force: true })
+  await symlink(target, fresh)
+  await rename(fresh, link)
+}
+
+/** Removes temporary folders that a killed build left in `parent`. */
+export async function sweepOutput(parent: string): Promise<void> {
+  for (const name of await readdir(parent).catch(() => [])) {
+    const pid = /^\.?.+\.(\d+)\.(?:tmp|old)$/.exec(basename(name))?.[1]
+    if (pid !== undefined && !isAlive(Number(pid)))
+      await rm(join(parent, name), { recursive: true, force: true })
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch (error) {
+    return error instanceof Error && 'code' in error && error.code === 'EPERM'
+  }
+}
