@@ -1,0 +1,127 @@
+/**
+ * Which bytes go where in a squashfs image, decided from the tree alone before a byte is read.
+ *
+ * Data is ordered by the owner's package name, its label, then path: two generations share long runs of equal bytes. Each
+ * content is placed once, at its first file. Per owner the full blocks come first, then the fragment blocks that hold
+ * its small files and tails; an owner with little of those shares fragment blocks with its like at the end.
+ */
+import { type Digest, digestOf } from '../base/digest.ts'
+import type { FileInode, Tree } from '../tree/tree.ts'
+
+/** A run of bytes of one content. */
+export interface Part {
+  readonly content: Digest
+  /** Of the whole content, bytes. */
+  readonly size: number
+  readonly offset: number
+  readonly length: number
+}
+
+/** One block to compress. `content` is set for a block of a file, and absent for a fragment block. */
+export interface PlannedBlock {
+  readonly parts: readonly Part[]
+  readonly length: number
+  readonly content?: Digest
+}
+
+/** Where one content is, in the planned order. */
+export interface PlannedBody {
+  readonly size: number
+  /** Index of its first block in `blocks`. */
+  readonly first: number
+  /** Full blocks. */
+  readonly count: number
+  /** Index of its fragment block among the fragment blocks, -1 for none. */
+  readonly fragment: number
+  readonly offset: number
+}
+
+export interface Plan {
+  readonly blocks: readonly PlannedBlock[]
+  readonly bodies: ReadonlyMap<Digest, PlannedBody>
+  /** Bytes of all blocks. */
+  readonly total: number
+}
+
+/** Owners with less than this in small files and tails share fragment blocks. */
+export const SHARED_BELOW = 16384
+
+export function planData(tree: Tree, blockSize: number, sharedBelow: number = SHARED_BELOW): Plan {
+  const blocks: PlannedBlock[] = []
+  const bodies = new Map<Digest, PlannedBody>()
+  let fragments = 0
+  const placed = new Set<Digest>()
+  const shared: FileInode[] = []
+  const pack = (files: readonly FileInode[]): void => {
+    let parts: Part[] = []
+    let filled = 0
+    const close = (): void => {
+      if (filled === 0) return
+      blocks.push({ parts, length: filled })
+      fragments++
+      parts = []
+      filled = 0
+    }
+    for (const { content, size } of files) {
+      const length = size % blockSize
+      if (filled + length > blockSize) close()
+      const body = bodies.get(content) as PlannedBody
+      bodies.set(content, { ...body, fragment: fragments, offset: filled })
+      parts.push({ content, size, offset: size - length, length })
+      filled += length
+    }
+    close()
+  }
+  for (const files of filesByOwner(tree)) {
+    const tails: FileInode[] = []
+    let bytes = 0
+    for (const file of files) {
+      const { content, size } = file
+      if (placed.has(content)) continue
+      placed.add(content)
+      const count = Math.floor(size / blockSize)
+      bodies.set(content, { size, first: blocks.length, count, fragment: -1, offset: 0 })
+      for (let index = 0; index < count; index++)
+        blocks.push({
+          content,
+          parts: [{ content, size, offset: index * blockSize, length: blockSize }],
+          length: blockSize,
+        })
+      if (size % blockSize !== 0) {
+        tails.push(file)
+        bytes += size % blockSize
+      }
+    }
+    if (bytes < sharedBelow) shared.push(...tails)
+    else pack(tails)
+  }
+  pack(shared)
+  return { blocks, bodies, total: blocks.reduce((sum, { length }) => sum + length, 0) }
+}
+
+/** Names the input of a block: the same key always means the same bytes. */
+export function blockKey(block: PlannedBlock, blockSize: number): string {
+  const [only] = block.parts
+  if (block.content !== undefined && only) return `${block.content}/${blockSize}/${only.offset / blockSize}`
+  const list = block.parts.map(({ content, offset, length }) => `${content} ${offset} ${length}\n`).join('')
+  return `parts/${digestOf(list)}`
+}
+
+/** Files that have bytes, one list per owner label, in the order of the image. */
+function filesByOwner(tree: Tree): readonly (readonly FileInode[])[] {
+  const byOwner = new Map<string, FileInode[]>()
+  for (const { owner, inode: number } of tree.names) {
+    const inode = tree.inodes[number]
+    if (inode?.type !== 'file' || inode.size === 0) continue
+    const files = byOwner.get(owner)
+    if (files) files.push(inode)
+    else byOwner.set(owner, [inode])
+  }
+  const order = [...byOwner.keys()].map((owner) => ({ owner, name: owner.replace(/_.*$/s, '') }))
+  order.sort((a, b) => compareText(a.name, b.name) || compareText(a.owner, b.owner))
+  return order.map(({ owner }) => byOwner.get(owner) as FileInode[])
+}
+
+function compareText(left: string, right: string): number {
+  return left < right ? -1 : left > right ? 1 : 0
+}

@@ -1,0 +1,292 @@
+/**
+ * A tree as a squashfs 4.0 image: equal trees and options give equal bytes, whatever the number of threads.
+ *
+ * Blocks are asked of `world.blocks` by keys that name their input, so that only what changed is compressed, and what is
+ * known is not even read. Many are in flight; they are written in the order of the plan.
+ */
+import type { Digest } from '../base/digest.ts'
+import { Stage5Error } from '../base/errors.ts'
+import type { Json } from '../base/json.ts'
+import { LEVELS } from '../format/squashfs/codec.ts'
+import {
+  NO_BODY,
+  type SquashfsSettings,
+  type StoredBody,
+  type StoredFragment,
+} from '../format/squashfs/image.ts'
+import { BLOCK_RAW } from '../format/squashfs/layout.ts'
+import { checkImage } from '../format/squashfs/limits.ts'
+import { headOf, writeTables } from '../format/squashfs/write.ts'
+import type { Contents } from '../tree/contents.ts'
+import type { Tree } from '../tree/tree.ts'
+import type { Codec, Emitter, EmitWorld, Sink } from './emitter.ts'
+import { blockKey, type Part, type Plan, type PlannedBlock, planData } from './squashfs-plan.ts'
+
+export interface SquashfsOptions {
+  readonly codec?: Codec
+  /** zstd 1 to 22, default 15; gzip 1 to 9, default 9. */
+  readonly level?: number
+  /** Bytes, a power of two from 4 KiB to 1 MiB; default 128 KiB. */
+  readonly blockSize?: number
+  /** Time of the image, seconds since 1970. */
+  readonly mtime: number
+  /** Write the table that NFS servers need; default false. */
+  readonly exports?: boolean
+  /** Keep extended attributes; default true. */
+  readonly xattrs?: boolean
+  readonly [key: string]: Json | undefined
+}
+
+/** Contents that can give a part of a body without reading the rest of it. */
+export interface RangedContents extends Contents {
+  /** @throws S5_STORE_DAMAGED as `read` does, or when the body ends too early */
+  readPart(content: Digest, offset: number, length: number): Promise<Uint8Array>
+}
+
+/** Input of blocks that may be in flight at once, bytes. */
+const IN_FLIGHT = 64 * 2 ** 20
+/** Output is handed to the sink in pieces of about this size: a call of the file system costs as much as copying 100 kB. */
+const PIECE = 2 ** 20
+/** Parts of a fragment block that are read at once; a block can have thousands. */
+const READS = 16
+
+export const squashfsEmitter: Emitter<SquashfsOptions> = {
+  format: 'squashfs',
+  version: 1,
+  emit: async (tree, options, world) => {
+    const settings = settingsOf(options)
+    const ids = checkImage(tree.names, tree.inodes, settings.xattrs)
+    const plan = planData(tree, settings.blockSize)
+    const output = gatheringSink(world.sink)
+    await output.write(headOf(settings))
+    const stored = await writeBlocks(plan, settings, world, output)
+    const { names, inodes } = tree
+    const bodyOf = bodiesOf(tree, plan, stored)
+    const { fragments } = stored
+    const tables = writeTables({ names, inodes, ids, bodyOf, fragments, at: output.position() }, settings)
+    await output.write(tables.bytes)
+    await output.flush()
+    await world.sink.patch(0, tables.superblock)
+  },
+}
+
+function settingsOf(options: SquashfsOptions): SquashfsSettings {
+  const { codec = 'zstd', blockSize = 131072, mtime, exports = false, xattrs = true } = options
+  if (codec !== 'zstd' && codec !== 'gzip') throw badOption('codec', 'zstd or gzip', codec)
+  const { min, max, assumed } = LEVELS[codec]
+  const { level = assumed } = options
+  if (!Number.isInteger(level) || level < min || level > max)
+    throw badOption('level', `${min} to ${max} for ${codec}`, level)
+  if (!Number.isInteger(Math.log2(blockSize)) || blockSize < 4096 || blockSize > 2 ** 20)
+    throw badOption('blockSize', 'a power of two from 4096 to 1048576', blockSize)
+  if (!Number.isInteger(mtime) || mtime < 0 || mtime > 0xffffffff)
+    throw badOption('mtime', '0 to 4294967295', mtime)
+  return { codec, level, blockSize, mtime, exports, xattrs }
+}
+
+function badOption(option: string, expected: string, found: Json): Stage5Error {
+  return new Stage5Error(
+    'S5_IMAGE_INPUT',
+    `squashfs: ${option}: expected ${expected}, found ${String(found)}`,
+    {
+      data: { format: 'squashfs', option, expected, found },
+    },
+  )
+}
+
+interface Stored {
+  /** Position of each planned block, and its stored size with `BLOCK_RAW`; 0 is a hole. */
+  readonly positions: Float64Array
+  readonly sizes: Uint32Array
+  readonly fragments: readonly StoredFragment[]
+}
+
+async function writeBlocks(
+  plan: Plan,
+  settings: SquashfsSettings,
+  world: EmitWorld,
+  output: GatheringSink,
+): Promise<Stored> {
+  const positions = new Float64Array(plan.blocks.length)
+  const sizes = new Uint32Array(plan.blocks.length)
+  const fragments: StoredFragment[] = []
+  const pack = await packer(settings, world)
+  let done = 0
+  await inOrder(plan.blocks, world.signal, pack, async (block, packed, index) => {
+    positions[index] = output.position()
+    sizes[index] = packed.isRaw ? packed.bytes.length | BLOCK_RAW : packed.bytes.length
+    if (block.content === undefined)
+      fragments.push({ start: output.position(), size: sizes[index] as number })
+    await output.write(packed.bytes)
+    done += block.length
+    world.progress?.(done, plan.total)
+  })
+  return { positions, sizes, fragments }
+}
+
+/**
+ * Runs `work` for all blocks, as many at once as `IN_FLIGHT` allows, and hands over the results one by one in order.
+ * Nothing of it runs any more when this returns or throws.
+ */
+async function inOrder<R>(
+  blocks: readonly PlannedBlock[],
+  signal: AbortSignal,
+  work: (block: PlannedBlock) => Promise<R>,
+  take: (block: PlannedBlock, result: R, index: number) => Promise<void>,
+): Promise<void> {
+  const running = new Map<number, Promise<R>>()
+  let next = 0
+  let inFlight = 0
+  try {
+    for (const [index, block] of blocks.entries()) {
+      while (next < blocks.length && (next === index || inFlight < IN_FLIGHT)) {
+        const started = blocks[next] as PlannedBlock
+        const result = work(started)
+        result.catch(() => undefined)
+        running.set(next++, result)
+        inFlight += started.length
+      }
+      const result = await (running.get(index) as Promise<R>)
+      signal.throwIfAborted()
+      running.delete(index)
+      inFlight -= block.length
+      await take(block, result, index)
+    }
+  } finally {
+    await Promise.allSettled(running.values())
+  }
+}
+
+interface Packed {
+  readonly bytes: Uint8Array
+  readonly isRaw: boolean
+}
+
+/**
+ * Compresses one block; what would not get smaller is kept as it is, and a block of zeros becomes nothing. Zeros are
+ * known by their compressed form, so that a cached block need not be read.
+ */
+async function packer(
+  { codec, level, blockSize }: SquashfsSettings,
+  { blocks, contents, signal }: EmitWorld,
+): Promise<(block: PlannedBlock) => Promise<Packed>> {
+  const zeros = await blocks.compress(
+    codec,
+    level,
+    `zeros/${blockSize}`,
+    async () => new Uint8Array(blockSize),
+  )
+  const read = partReader(contents)
+  return async (block) => {
+    signal.throwIfAborted()
+    let input: Uint8Array | undefined
+    const load = async (): Promise<Uint8Array> => {
+      signal.throwIfAborted()
+      input = await readBlock(block, read)
+      return input
+    }
+    const bytes = await blocks.compress(codec, level, blockKey(block, blockSize), load)
+    if (bytes.length >= block.length) return { bytes: input ?? (await load()), isRaw: true }
+    const isHole = block.content !== undefined && equalBytes(bytes, zeros)
+    return { bytes: isHole ? bytes.subarray(0, 0) : bytes, isRaw: false }
+  }
+}
+
+async function readBlock(
+  block: PlannedBlock,
+  read: (part: Part) => Promise<Uint8Array>,
+): Promise<Uint8Array> {
+  const [only] = block.parts
+  if (block.parts.length === 1 && only) return read(only)
+  const bytes = new Uint8Array(block.length)
+  let filled = 0
+  for (let from = 0; from < block.parts.length; from += READS)
+    for (const some of await Promise.all(block.parts.slice(from, from + READS).map(read))) {
+      bytes.set(some, filled)
+      filled += some.length
+    }
+  return bytes
+}
+
+/** Reads parts; where the contents only give whole bodies, the last large one is kept for the blocks that follow. */
+function partReader(contents: Contents | RangedContents): (part: Part) => Promise<Uint8Array> {
+  let last: { readonly content: Digest; readonly body: Promise<Uint8Array> } | undefined
+  const whole = async ({ content, size }: Part): Promise<Uint8Array> => {
+    if (last?.content !== content) {
+      const body = contents.read(content)
+      if (size <= PIECE) return body
+      last = { content, body }
+    }
+    return last.body
+  }
+  return async (part) => {
+    const { content, offset, length, size } = part
+    if (length < size && 'readPart' in contents) {
+      const bytes = await contents.readPart(content, offset, length)
+      if (bytes.length !== length) throw damaged(content, length, bytes.length)
+      return bytes
+    }
+    const body = await whole(part)
+    if (body.length !== size) throw damaged(content, size, body.length)
+    return length === size ? body : body.subarray(offset, offset + length)
+  }
+}
+
+function damaged(content: Digest, expected: number, found: number): Stage5Error {
+  return new Stage5Error(
+    'S5_STORE_DAMAGED',
+    `object ${content}: expected ${expected} bytes, found ${found}`,
+    {
+      data: { digest: content, expected, actual: found },
+    },
+  )
+}
+
+function equalBytes(left: Uint8Array, right: Uint8Array): boolean {
+  return left.length === right.length && Buffer.compare(left, right) === 0
+}
+
+function bodiesOf(tree: Tree, plan: Plan, { positions, sizes }: Stored): (inode: number) => StoredBody {
+  return (number) => {
+    const inode = tree.inodes[number]
+    const body = inode?.type === 'file' ? plan.bodies.get(inode.content) : undefined
+    if (inode?.type !== 'file' || !body) return NO_BODY
+    if (body.size !== inode.size)
+      throw new Error(`content ${inode.content} has sizes ${body.size} and ${inode.size}`)
+    const { first, count, fragment, offset } = body
+    const own = sizes.subarray(first, first + count)
+    const stored = own.findIndex((size) => size !== 0)
+    return { start: stored < 0 ? 0 : (positions[first] as number), sizes: own, fragment, offset }
+  }
+}
+
+interface GatheringSink {
+  /** Bytes written so far, gathered ones included. */
+  position(): number
+  write(bytes: Uint8Array): Promise<void>
+  flush(): Promise<void>
+}
+
+/** Gathers small writes; keeps no bytes of the caller beyond the next `flush`. */
+function gatheringSink(sink: Sink): GatheringSink {
+  let gathered: Uint8Array[] = []
+  let length = 0
+  let position = 0
+  const flush = async (): Promise<void> => {
+    if (length === 0) return
+    const piece = gathered.length === 1 ? (gathered[0] as Uint8Array) : Buffer.concat(gathered, length)
+    gathered = []
+    length = 0
+    await sink.write(piece)
+  }
+  return {
+    position: () => position,
+    write: async (bytes) => {
+      gathered.push(bytes)
+      length += bytes.length
+      position += bytes.length
+      if (length >= PIECE) await flush()
+    },
+    flush,
+  }
+}
