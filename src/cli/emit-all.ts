@@ -167,7 +167,9 @@ async function emitReports({ profile, composed, output, stem }: Job, boot: Json)
   const { root, lock, facts } = composed
   await output.addBytes(`${stem}.packages`, 'report', packagesText(lock))
   await output.addBytes(`${stem}.contents.txt`, 'report', printTree(root.tree))
-  await output.addBytes(`${stem}.disk_usage.txt`, 'report', diskUsageText(diskUsage(root)))
+  const usage = diskUsage(root)
+  await output.addBytes(`${stem}.disk_usage.txt`, 'report', diskUsageText(usage))
+  await output.addBytes(`${stem}.disk_usage.json`, 'report', `${JSON.stringify(usage)}\n`)
   await output.addBytes(`${stem}.lock.yaml`, 'report', printLock(lock))
   const tools = { node: process.versions.node, zstd: process.versions['zstd'] ?? '' }
   const record = manifest({

@@ -15,7 +15,7 @@ export interface Recipe {
 }
 
 export async function loadRecipe(world: World, name: string): Promise<Recipe> {
-  const { profile } = await loadProfile(name, world)
+  const { profile } = await loadProfile(name, world.read, world.list)
   const names = await loadPipeline(profile.pipeline, world)
   const stages = names.map((stage) => {
     const found = STAGES.get(stage)

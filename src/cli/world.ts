@@ -1,18 +1,17 @@
 /** The World: everything a command may touch, built once from the options. */
-import { mkdir, readdir, readFile, stat } from 'node:fs/promises'
+import { mkdir, readdir, readFile, readlink, stat } from 'node:fs/promises'
 import { availableParallelism, homedir } from 'node:os'
 import { join, relative, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import pLimit from 'p-limit'
-import { Stage5Error } from '../base/errors.ts'
 import type { Report } from '../base/events.ts'
 import type { Limit } from '../base/limit.ts'
-import { nearest } from '../base/near.ts'
 import { type Fetcher, openFetcher } from '../host/fetch.ts'
 import { openArchive } from '../repo/archive.ts'
 import { openNative } from '../repo/native.ts'
 import type { Repository } from '../repo/repository.ts'
 import { loadRepository } from '../resolve/load-repository.ts'
+import type { Listed, ListDirectory, ReadFile } from '../resolve/project.ts'
 import { now } from '../host/clock.ts'
 import { openStore, type Store } from '../store/store.ts'
 
@@ -33,11 +32,9 @@ export interface World extends AsyncDisposable {
   readonly limit: Limit
   readonly threads: number
   /** A file of the project, else the bundled one, by path from the top (`profiles/minimal.yaml`). */
-  readonly read: (path: string) => Promise<Uint8Array | undefined>
-  /** Names in a folder of the project and of the bundle, sorted, each once; those of a folder end in `/`. */
-  readonly list: (path: string) => Promise<string[]>
-  /** Where `read` finds a file. */
-  readonly locate: (path: string) => Promise<string | undefined>
+  readonly read: ReadFile
+  /** What a folder holds in the project and in the bundle; of two equal names the project's. */
+  readonly list: ListDirectory
   /** Opened on first use. */
   readonly store: () => Promise<Store>
   readonly repository: (name: string) => Promise<Repository>
@@ -49,15 +46,18 @@ const BUNDLE = resolve(fileURLToPath(new URL('../..', import.meta.url)))
 export function openWorld(options: WorldOptions, report: Report, signal: AbortSignal): World {
   const directory = resolve(options.directory)
   const threads = options.threads ?? availableParallelism()
-  const locate = (path: string): Promise<string | undefined> =>
-    firstExisting([join(directory, path), join(BUNDLE, path)])
-  const read = async (path: string): Promise<Uint8Array | undefined> => {
-    const found = await locate(path)
-    return found === undefined ? undefined : await readFile(found)
+  const places = (path: string): string[] => [join(directory, path), join(BUNDLE, path)]
+  const read: ReadFile = async (path) => {
+    for (const place of places(path)) {
+      const found = await readFile(place).catch(onlyMissing)
+      if (found) return found
+    }
+    return undefined
   }
-  const list = async (path: string): Promise<string[]> => {
-    const names = await Promise.all([join(directory, path), join(BUNDLE, path)].map(namesIn))
-    return [...new Set(names.flat())].sort()
+  const list: ListDirectory = async (path) => {
+    const found = (await Promise.all(places(path).map(listOne))).reverse()
+    const byName = new Map(found.flatMap((listed) => listed ?? []).map((one) => [one.name, one]))
+    return found.every((listed) => listed === undefined) ? undefined : [...byName.values()]
   }
   let store: Promise<Store> | undefined
   let fetcher: Fetcher | undefined
@@ -69,21 +69,7 @@ export function openWorld(options: WorldOptions, report: Report, signal: AbortSi
   }
 
   async function openRepository(name: string): Promise<Repository> {
-    const path = `repos/${name}.yaml`
-    if ((await read(path)) === undefined) {
-      const known = (await list('repos'))
-        .filter((file) => file.endsWith('.yaml'))
-        .map((file) => file.slice(0, -5))
-      const near = nearest(name, known, 1)[0]
-      throw new Stage5Error(
-        'S5_REPOSITORY_UNKNOWN',
-        `there is no repos/${name}.yaml${near ? `, did you mean ${near}` : ''}`,
-        {
-          hint: `known repositories: ${known.join(', ') || 'none'}`,
-        },
-      )
-    }
-    const spec = await loadRepository(name, { read, list, locate })
+    const spec = await loadRepository(name, read, list)
     const opened = await openTheStore()
     fetcher ??= openFetcher({ offline: options.offline, report })
     const repositoryWorld = { fetcher, directory: join(opened.downloads, name), now: () => now(), report }
@@ -99,7 +85,6 @@ export function openWorld(options: WorldOptions, report: Report, signal: AbortSi
     threads,
     read,
     list,
-    locate,
     store: openTheStore,
     repository: (name) => {
       const found = repositories.get(name) ?? openRepository(name)
@@ -119,21 +104,28 @@ function storePath(): string {
   return STAGE5_STORE ? resolve(STAGE5_STORE) : join(XDG_CACHE_HOME || join(homedir(), '.cache'), 'stage5')
 }
 
-async function firstExisting(paths: readonly string[]): Promise<string | undefined> {
-  for (const path of paths)
-    if (
-      await stat(path).then(
-        (found) => found.isFile(),
-        () => false,
-      )
-    )
-      return path
-  return undefined
+function onlyMissing(error: NodeJS.ErrnoException): undefined {
+  if (error.code === 'ENOENT' || error.code === 'ENOTDIR' || error.code === 'EISDIR') return undefined
+  throw error
 }
 
-async function namesIn(path: string): Promise<string[]> {
-  const found = await readdir(path, { withFileTypes: true }).catch(() => [])
-  return found.map((entry) => (entry.isDirectory() ? `${entry.name}/` : entry.name))
+async function listOne(directory: string): Promise<readonly Listed[] | undefined> {
+  const entries = await readdir(directory, { withFileTypes: true }).catch(onlyMissing)
+  if (!entries) return undefined
+  return await Promise.all(
+    entries.map(async (entry): Promise<Listed> => {
+      const path = join(directory, entry.name)
+      const type = entry.isFile()
+        ? 'file'
+        : entry.isDirectory()
+          ? 'dir'
+          : entry.isSymbolicLink()
+            ? 'symlink'
+            : 'other'
+      const executable = type === 'file' && ((await stat(path)).mode & 0o100) !== 0
+      return { name: entry.name, type, executable, target: type === 'symlink' ? await readlink(path) : '' }
+    }),
+  )
 }
 
 /** A path as people type it: relative to where they stand when it is below. */

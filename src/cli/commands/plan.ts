@@ -1,0 +1,75 @@
+/** `stage5 plan PROFILE`: what would be built, before anything is fetched or written. */
+import type { Json } from '../../base/json.ts'
+import { labelOf } from '../../pkg/package.ts'
+import { diffLocks, printLockDiff } from '../../resolve/lock-diff.ts'
+import type { Command } from '../command.ts'
+import { dateOf, plan as planProfile, versionOf } from '../flow.ts'
+import { readLock, settledLock } from '../lock-file.ts'
+import { lastUsage } from '../last-usage.ts'
+import { loadRecipe } from '../recipe.ts'
+import { mebibytes } from '../render/progress.ts'
+
+export const plan: Command = {
+  name: 'plan',
+  summary: 'show what would be built: packages, sizes, what is stripped, what changed since the last lock',
+  arguments: [{ name: '<profile>', description: 'name of a profile, with @variant' }],
+  options: [{ flags: '--update', description: 'as if `stage5 lock` had chosen the newest packages first' }],
+  examples: ['stage5 plan www-nginx', 'stage5 plan www-nginx --update'],
+  run: async (world, words) => {
+    const { profile } = await loadRecipe(world, words.arguments[0] as string)
+    const update = words.options['update'] === true
+    const before = await readLock(world, profile.name)
+    const after = update
+      ? await planProfile(world, profile)
+      : (await settledLock(world, profile, planProfile)).lock
+    const diff = diffLocks(before, after)
+    const usage = await lastUsage(world, profile, after)
+    const download = after.packages.reduce((sum, { file }) => sum + Math.max(0, file.size), 0)
+    const installed = after.packages.reduce((sum, { installedSize }) => sum + installedSize, 0)
+    const packages = after.packages.map((pkg) => ({
+      label: labelOf(pkg),
+      arch: pkg.arch,
+      repo: pkg.repo,
+      download: pkg.file.size,
+      installed: pkg.installedSize,
+      because: [...pkg.because],
+    }))
+    const version = versionOf(profile, after)
+    const rows = packages.map(
+      ({ label, download, installed, because }) =>
+        `${mebibytes(download).padStart(10)} ${mebibytes(installed).padStart(10)}  ${label}  (${because[0] ?? ''})\n`,
+    )
+    const stripped = usage
+      ? usage.removed.map(
+          ({ rule, bytes, files }) => `${mebibytes(bytes).padStart(21)}  ${rule} (${files} files)\n`,
+        )
+      : [
+          `${''.padStart(21)}  ${profile.strip.classes.join(', ') || 'nothing'}; sizes are known after a build\n`,
+        ]
+    return {
+      data: {
+        profile: profile.name,
+        id: profile.id,
+        version,
+        arch: profile.arch,
+        date: dateOf(after),
+        packages,
+        download,
+        installed,
+        strip: { classes: [...profile.strip.classes], removed: usage ? [...usage.removed] : null },
+        images: profile.images.map(({ format }) => format),
+        changes: diff as unknown as Json,
+      },
+      text: [
+        `${profile.id} ${version} ${profile.arch}: ${packages.length} packages\n\n`,
+        '  download  installed  package\n',
+        ...rows,
+        `${mebibytes(download).padStart(10)} ${mebibytes(installed).padStart(10)}  in all\n`,
+        '\nstripped\n',
+        ...stripped,
+        `\n${before ? 'changed since the lock' : 'no lock yet'}\n`,
+        before ? printLockDiff(diff) || '  nothing\n' : `  stage5 lock ${profile.name} writes one\n`,
+      ].join(''),
+    }
+  },
+}

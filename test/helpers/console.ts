@@ -1,0 +1,58 @@
+/** Transcripts: run the program as a user would, and keep exit code, stdout and stderr as text. */
+import { spawn } from 'node:child_process'
+import { resolve } from 'node:path'
+import type { TestContext } from 'node:test'
+
+export interface Ran {
+  readonly code: number | null
+  readonly stdout: string
+  readonly stderr: string
+}
+
+const MAIN = resolve(import.meta.dirname, '../../src/main.js')
+
+/** Runs `stage5` in `directory` with a store of its own below it. */
+export function stage5(
+  directory: string,
+  words: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+): Promise<Ran> {
+  return new Promise((done, failed) => {
+    const child = spawn(process.execPath, [MAIN, ...words], {
+      cwd: directory,
+      env: { ...process.env, NO_COLOR: '1', STAGE5_STORE: resolve(directory, '.store'), ...env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
+    let stdout = ''
+    let stderr = ''
+    child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text))
+    child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text))
+    child.on('error', failed).on('close', (code) => done({ code, stdout, stderr }))
+  })
+}
+
+/** Replaces what differs from run to run. */
+const FILTERS: readonly [RegExp, string][] = [
+  [/sha256:[0-9a-f]{64}|\b[0-9a-f]{64}\b/g, '<sha256>'],
+  [/\b\d{8}\.[0-9a-f]{6}\b/g, '<version>'],
+  [/\b\d+(?:\.\d+)? (?:KiB|MiB)/g, '<size>'],
+  [/\b\d+\.\d s\b/g, '<time>'],
+  [/^ +(?=<size>)/gm, ''],
+]
+
+/** Compares a transcript with `test/golden/cli/<name>.txt`; `--test-update-snapshots` rewrites it. */
+export async function expectConsole(
+  t: TestContext,
+  name: string,
+  directory: string,
+  words: readonly string[],
+): Promise<Ran> {
+  const ran = await stage5(directory, words)
+  const plain = (text: string): string =>
+    FILTERS.reduce((shown, [pattern, to]) => shown.replace(pattern, to), text.replaceAll(directory, '<dir>'))
+  const text = `$ stage5 ${words.join(' ')}\n[exit ${ran.code}]\n${plain(ran.stdout)}--- stderr\n${plain(ran.stderr)}`
+  t.assert.fileSnapshot(text, resolve(import.meta.dirname, `../golden/cli/${name}.txt`), {
+    serializers: [(value: unknown) => String(value)],
+  })
+  return ran
+}
