@@ -1,0 +1,273 @@
+/**
+ * Decompression as a pipe from chunks to chunks: bounded, whole or refused, and nothing left running when it ends.
+ *
+ * gzip and zstd are built into Node; xz, lzma and bzip2 go through their programs.
+ */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import type { Transform, Writable } from 'node:stream'
+import { constants, createGunzip, createZstdDecompress } from 'node:zlib'
+import { type Refusal, refuse, Stage5Error } from '../base/errors.ts'
+import { findTool } from './run.ts'
+import { installHint } from './tools.ts'
+import { zstdReader } from './zstd-frames.ts'
+
+export type Compression = 'none' | 'gz' | 'xz' | 'lzma' | 'bz2' | 'zst'
+
+export interface DecompressLimits {
+  /** Names the input in errors. */
+  readonly file: string
+  /** Bytes that may come out; more is `too-big`. Only this stops a bomb: 64 GiB of zeros fit into 2 MB. */
+  readonly bytes: number
+  /** Bytes of memory that a zstd frame may ask for. Default 2^27. */
+  readonly window?: number
+  /** Bytes of memory that xz may use: a header may ask for 4 GiB. Default 512 MiB. */
+  readonly memory?: number
+}
+
+const CHUNK = 2 ** 18
+const KEPT_STDERR = 4096
+
+/** What the first bytes of a file say; six are enough. `none` when they say nothing. */
+export function compressionOf(magic: Uint8Array): Compression {
+  const hex = Buffer.from(magic.subarray(0, 6)).toString('hex')
+  if (hex.startsWith('1f8b08')) return 'gz'
+  if (hex === 'fd377a585a00') return 'xz'
+  if (/^425a68(3[1-9])/.test(hex)) return 'bz2'
+  if (/^28b52ffd|^5.2a4d18/.test(hex)) return 'zst'
+  if (hex.startsWith('5d0000')) return 'lzma'
+  return 'none'
+}
+
+/**
+ * The decompressed bytes of `input`, in chunks that belong to the caller. Leaving the loop early ends everything.
+ * @throws S5_ARCHIVE_REFUSED `truncated`, `decompress`, `trailing-data`, `too-big`; S5_TOOL_MISSING, S5_TOOL_FAILED; what
+ *   `input` throws; the reason of `signal`
+ */
+export async function* decompress(
+  input: AsyncIterable<Uint8Array>,
+  kind: Compression,
+  limits: DecompressLimits,
+  signal: AbortSignal,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  let total = 0
+  for await (const chunk of decoded(input, kind, limits, signal)) {
+    signal.throwIfAborted()
+    total += chunk.length
+    if (total > limits.bytes)
+      throw refuse('too-big', limits.file, `more than ${limits.bytes} bytes come out of it`, {
+        expected: limits.bytes,
+      })
+    yield chunk
+  }
+}
+
+function decoded(
+  input: AsyncIterable<Uint8Array>,
+  kind: Compression,
+  limits: DecompressLimits,
+  signal: AbortSignal,
+): AsyncIterable<Uint8Array> {
+  switch (kind) {
+    case 'none':
+      return input
+    case 'gz':
+      return throughDecoder(createGunzip({ chunkSize: CHUNK }), input, limits.file, signal)
+    case 'zst':
+      return zstd(input, limits, signal)
+    case 'xz':
+    case 'lzma': {
+      const memory = Math.floor(limits.memory ?? 2 ** 29)
+      return throughTool(
+        ['xz', `--format=${kind}`, '--decompress', '--stdout', `--memlimit-decompress=${memory}`],
+        input,
+        limits.file,
+        signal,
+      )
+    }
+    case 'bz2':
+      return throughTool(['bzip2', '--decompress', '--stdout'], input, limits.file, signal)
+  }
+}
+
+/** Node's decoder stops after one frame without a word, so it is given one at a time. */
+async function* zstd(
+  input: AsyncIterable<Uint8Array>,
+  limits: DecompressLimits,
+  signal: AbortSignal,
+): AsyncGenerator<Uint8Array> {
+  const pieces = framePieces(input, limits)
+  try {
+    for (let piece = await pieces.next(); !piece.done; piece = await pieces.next()) {
+      const decoder = createZstdDecompress({
+        chunkSize: CHUNK,
+        params: { [constants.ZSTD_d_windowLogMax]: Math.ceil(Math.log2(limits.window ?? 2 ** 27)) },
+      })
+      yield* throughDecoder(decoder, oneFrame(piece.value, pieces), limits.file, signal)
+    }
+  } finally {
+    await pieces.return()
+  }
+}
+
+/** The bytes of all frames; `null` stands at the end of each. */
+async function* framePieces(
+  input: AsyncIterable<Uint8Array>,
+  limits: DecompressLimits,
+): AsyncGenerator<Uint8Array | null, void, undefined> {
+  let found: (Uint8Array | null)[] = []
+  const reader = zstdReader(
+    limits.file,
+    { data: (bytes) => void found.push(bytes), close: () => void found.push(null) },
+    limits.window,
+  )
+  for await (const chunk of input) {
+    reader.push(chunk)
+    const pieces = found
+    found = []
+    yield* pieces
+  }
+  reader.end()
+}
+
+async function* oneFrame(
+  first: Uint8Array | null,
+  pieces: AsyncGenerator<Uint8Array | null, void, undefined>,
+): AsyncGenerator<Uint8Array> {
+  for (let piece = first; piece !== null; ) {
+    yield piece
+    const next = await pieces.next()
+    if (next.done) return
+    piece = next.value
+  }
+}
+
+async function* throughDecoder(
+  decoder: Transform & { readonly bytesWritten: number },
+  input: AsyncIterable<Uint8Array>,
+  file: string,
+  signal: AbortSignal,
+): AsyncGenerator<Uint8Array> {
+  const fed = { bytes: 0, done: false, failure: undefined as unknown }
+  const onAbort = (): void => void decoder.destroy(signal.reason as Error)
+  signal.throwIfAborted()
+  signal.addEventListener('abort', onAbort, { once: true })
+  const feeding = feed(decoder, input, fed).catch((cause: unknown) => {
+    fed.failure = { cause }
+    decoder.destroy(cause as Error)
+  })
+  try {
+    for await (const chunk of decoder) yield chunk as Uint8Array
+    if (!fed.done || decoder.bytesWritten < fed.bytes)
+      throw refuse('trailing-data', file, `bytes follow the end of the compressed data`)
+  } catch (cause) {
+    signal.throwIfAborted()
+    if (fed.failure !== undefined) throw (fed.failure as { cause: unknown }).cause
+    if (cause instanceof Stage5Error) throw cause
+    const code = (cause as { code?: unknown }).code
+    if (typeof code !== 'string' || !/^(?:Z_|ZSTD_|ERR_)/.test(code)) throw cause
+    throw code === 'Z_BUF_ERROR'
+      ? refuse('truncated', file, 'the compressed data ends too early')
+      : refuse('decompress', file, `the compressed data is damaged (${code})`)
+  } finally {
+    signal.removeEventListener('abort', onAbort)
+    decoder.destroy()
+    await feeding
+  }
+}
+
+/** Writes everything with back pressure; stops quietly when the taker has closed. */
+async function feed(
+  sink: Writable,
+  input: AsyncIterable<Uint8Array>,
+  fed: { bytes: number; done: boolean },
+): Promise<void> {
+  for await (const chunk of input) {
+    if (sink.destroyed || sink.writableEnded || !sink.writable) return
+    fed.bytes += chunk.length
+    if (!sink.write(chunk)) await drained(sink)
+  }
+  fed.done = true
+  if (!sink.destroyed) sink.end()
+}
+
+function drained(sink: Writable): Promise<void> {
+  return new Promise((resolve) => {
+    const done = (): void => {
+      sink.off('drain', done)
+      sink.off('close', done)
+      resolve()
+    }
+    sink.on('drain', done)
+    sink.on('close', done)
+    if (sink.destroyed) done()
+  })
+}
+
+async function* throughTool(
+  argv: readonly [tool: string, ...rest: string[]],
+  input: AsyncIterable<Uint8Array>,
+  file: string,
+  signal: AbortSignal,
+): AsyncGenerator<Uint8Array> {
+  const [tool, ...rest] = argv
+  const program = findTool(tool)
+  if (program === undefined)
+    throw new Stage5Error('S5_TOOL_MISSING', `${tool} is not installed`, {
+      hint: installHint(tool),
+      data: { tool },
+    })
+  signal.throwIfAborted()
+  // An environment of its own: XZ_OPT, XZ_DEFAULTS and BZIP2 would add options.
+  const child = spawn(program, rest, { argv0: tool, env: { LC_ALL: 'C' }, stdio: ['pipe', 'pipe', 'pipe'] })
+  const closed = once(child, 'close') as Promise<[number | null, string | null]>
+  if (child.pid === undefined) {
+    const cause: unknown = await closed.catch((error: unknown) => error)
+    throw new Stage5Error('S5_TOOL_FAILED', `${tool} could not be started`, {
+      cause,
+      data: { argv: [...argv] },
+    })
+  }
+  closed.catch(() => {})
+  let stderr = ''
+  child.stderr.on('data', (bytes: Buffer) => {
+    stderr = (stderr + bytes.toString('latin1')).slice(-KEPT_STDERR)
+  })
+  // A tool that stops reading says why by its exit code.
+  child.stdin.on('error', () => {})
+  const onAbort = (): void => void child.kill('SIGKILL')
+  signal.addEventListener('abort', onAbort, { once: true })
+  const fed = { bytes: 0, done: false, failure: undefined as unknown }
+  const feeding = feed(child.stdin, input, fed).catch((cause: unknown) => {
+    fed.failure = { cause }
+    child.kill('SIGKILL')
+  })
+  try {
+    for await (const chunk of child.stdout) yield chunk as Uint8Array
+    const [code, killer] = await closed
+    signal.throwIfAborted()
+    if (fed.failure !== undefined) throw (fed.failure as { cause: unknown }).cause
+    if (code === null)
+      throw new Stage5Error('S5_TOOL_FAILED', `${tool} was ended by ${killer}`, { data: { argv: [...argv] } })
+    // bzip2 only warns about bytes behind the end, and exits with 0.
+    if (code !== 0 || stderr !== '' || !fed.done) throw refused(file, tool, stderr)
+  } finally {
+    signal.removeEventListener('abort', onAbort)
+    child.kill('SIGKILL')
+    child.stdin.destroy()
+    await feeding
+    await closed.catch(() => {})
+  }
+}
+
+/** The word for what a decompressor complained about in the C locale. */
+function refused(file: string, tool: string, stderr: string): Stage5Error {
+  const said = stderr.trim().split('\n')[0] ?? ''
+  const words: readonly (readonly [RegExp, Refusal])[] = [
+    [/unexpected end|ends unexpectedly/i, 'truncated'],
+    [/memory usage limit/i, 'too-big'],
+    [/trailing garbage/i, 'trailing-data'],
+  ]
+  const reason = words.find(([pattern]) => pattern.test(said))?.[1] ?? 'decompress'
+  return refuse(reason, file, said === '' ? `${tool} did not read it to its end` : said)
+}
