@@ -17,11 +17,12 @@ export interface Request {
 }
 
 export interface FileSpec {
-  /** Absolute path in the guest. */
+  /** Absolute path in the guest, as a byte string. */
   readonly path: string
   readonly type: 'file' | 'dir' | 'symlink' | 'char' | 'block' | 'fifo'
   /** Bytes of a file, as a byte string; read in by the loader when the profile says `from:`. */
   readonly content: string
+  /** Of a symlink, as a byte string. */
   readonly target: string
   /** Permission bits, such as 0o644. */
   readonly mode: number
@@ -129,6 +130,8 @@ export interface Profile {
   readonly services: readonly ServiceSpec[]
   readonly hostname: string
   readonly timezone: string
+  /** `dhcp`: the first ethernet is configured at boot; `none`: only the loopback. */
+  readonly network: 'none' | 'dhcp'
   readonly kernel: KernelSpec
   readonly data: readonly DataArea[]
   readonly images: readonly ImageSpec[]

@@ -1,0 +1,163 @@
+/** The entries of a profile's lists: packages, users, groups, services, data areas and images. */
+import {
+  boolean,
+  bytes,
+  type Decoder,
+  integer,
+  list,
+  object,
+  oneOf,
+  optional,
+  refined,
+  required,
+  type Shape,
+  shortOrLong,
+  type Source,
+  string,
+} from '../base/shape.ts'
+import type { DataArea, GroupSpec, ImageSpec, Request, ServiceSpec, UserSpec, Where } from './profile.ts'
+import { absolutePath, atom, line, packageName, useFlag, userName, word } from './shape-words.ts'
+
+/** Where a node was written. */
+export function placeOf(node: Source, to: Decoder): Where {
+  return { file: to.file, line: node.line, column: node.column }
+}
+
+export function request(): Shape<Request> {
+  const short = refined(atom(), (text, node, to) => ({ atom: text, use: [], where: placeOf(node, to) }))
+  const long = refined(
+    object('a package such as {atom: nginx, use: [ssl]}', {
+      atom: required(atom(), 'The package, with constraints where needed.'),
+      use: optional(list(useFlag(), flagName), [], 'USE flags that bind for this package.'),
+    }),
+    ({ atom, use }, node, to) => ({ atom, use, where: placeOf(node, to) }),
+  )
+  const range: Shape<Request> = {
+    expected: 'a package such as app/shop: ^2.1',
+    schema: {
+      type: 'object',
+      minProperties: 1,
+      maxProperties: 1,
+      propertyNames: packageName().schema,
+      additionalProperties: { type: ['string', 'number'] },
+    },
+    decode(node, to) {
+      const member = node.kind === 'map' ? node.members[0] : undefined
+      if (!member) return to.report(node, `expected ${atom().expected}`)
+      const name = packageName().decode(
+        { kind: 'scalar', value: member.key, text: member.key, ...member.at },
+        to,
+      )
+      const version = string({ plain: true, expected: 'a version range such as ^2.1' }).decode(
+        member.value,
+        to,
+      )
+      if (name === undefined || version === undefined) return undefined
+      return { atom: `${name}: ${version}`, use: [], where: placeOf(node, to) }
+    },
+  }
+  const isRange = (node: Source): boolean =>
+    node.kind === 'map' && node.members.length === 1 && node.members[0]?.key !== 'atom'
+  const map = shortOrLong(range, long, isRange)
+  return { ...shortOrLong(short, map), expected: atom().expected }
+}
+
+export function flagName(flag: string): string {
+  return flag.replace(/^-/, '')
+}
+
+export function user(): Shape<UserSpec> {
+  const build = (name: string): UserSpec => ({
+    name,
+    uid: -1,
+    group: name,
+    home: '/nonexistent',
+    shell: '/bin/false',
+    gecos: '',
+    groups: [],
+  })
+  const long = object('a user such as {name: www, home: /var/www}', {
+    name: required(userName(), 'Login name.'),
+    uid: optional(id(), -1, 'Number; default: the next free system number, kept in the lock.'),
+    group: optional(userName(), undefined, 'Primary group; default: a group of the same name.'),
+    home: optional(absolutePath(), '/nonexistent', 'Home directory.'),
+    shell: optional(absolutePath(), '/bin/false', 'Login shell.'),
+    gecos: optional(
+      string({ pattern: /^[^:\n]*$/, expected: 'text without colons', empty: true }),
+      '',
+      'Comment.',
+    ),
+    groups: optional(list(userName(), String), [], 'Further groups.'),
+  })
+  return shortOrLong(
+    refined(userName(), (name) => build(name)),
+    refined(long, (spec) => ({ ...spec, group: spec.group ?? spec.name })),
+  )
+}
+
+function id(): Shape<number> {
+  return integer(0, 4_294_967_293)
+}
+
+export function groupEntry(): Shape<GroupSpec> {
+  return shortOrLong(
+    refined(userName(), (name) => ({ name, gid: -1 })),
+    object('a group such as {name: www, gid: 33}', {
+      name: required(userName(), 'Name of the group.'),
+      gid: optional(id(), -1, 'Number; default: the next free system number, kept in the lock.'),
+    }),
+  )
+}
+
+export function service(): Shape<ServiceSpec> {
+  return object('a service such as {name: web, run: /usr/sbin/nginx}', {
+    name: required(word('a service name of a-z 0-9 . _ -'), 'Name, shown on the console.'),
+    run: required(line('a command line'), 'Command line; /bin/sh runs it with exec.'),
+    kind: optional(
+      oneOf('respawn', 'once', 'console'),
+      'respawn',
+      'respawn: kept running; once: run to its end before the ready line; console: kept running on the console.',
+    ),
+  })
+}
+
+export function dataArea(): Shape<DataArea> {
+  const area = object('a data area such as {name: data, size: 64M, paths: [/var/www]}', {
+    name: required(word('a name of a-z 0-9 . _ -'), 'Name of the area and of its file.'),
+    label: optional(
+      string({ pattern: /^[A-Za-z0-9._-]+$/, expected: 'a label of A-Z a-z 0-9 . _ -', maxBytes: 16 }),
+      undefined,
+      'Label of the ext4 file system, at most 16 bytes; default: the name.',
+    ),
+    size: required(bytes(), 'Size of the disk, such as 64M.'),
+    paths: required(
+      list(absolutePath(), String),
+      'Directories of the guest that live on this disk, seeded from the base.',
+    ),
+  })
+  return refined(area, ({ name, label = name, size, paths }, node, to) => {
+    if (Buffer.byteLength(label) > 16)
+      return to.report(node, `expected a label of at most 16 bytes, found ${JSON.stringify(label)}`)
+    if (paths.length === 0) return to.report(node, 'expected at least one path, found an empty list')
+    return { name, label, size, paths }
+  })
+}
+
+export function image(): Shape<ImageSpec> {
+  const format = word('a format such as squashfs')
+  const long = object('an image such as {format: squashfs, level: 15}', {
+    format: required(format, 'Format of the image.'),
+    codec: optional(oneOf('zstd', 'gzip'), undefined, 'Compressor.'),
+    level: optional(integer(1, 22), undefined, 'Level of the compressor.'),
+    blockSize: optional(bytes(), undefined, 'Bytes of a block, such as 128K.'),
+    exports: optional(boolean(), undefined, 'Whether NFS export tables are written.'),
+    xattrs: optional(boolean(), undefined, 'Whether extended attributes are written.'),
+  })
+  return shortOrLong(
+    refined(format, (name) => ({ format: name, options: {} })),
+    refined(long, ({ format: name, ...options }) => ({
+      format: name,
+      options: Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)),
+    })),
+  )
+}
