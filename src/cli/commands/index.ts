@@ -1,0 +1,25 @@
+/** Every command, in the order of `--help`. */
+import type { Command } from '../command.ts'
+import { boot } from './boot.ts'
+import { build } from './build.ts'
+import { diff } from './diff.ts'
+import { doctor } from './doctor.ts'
+import { explain } from './explain.ts'
+import { lock } from './lock.ts'
+import { index, pack } from './pack.ts'
+import { plan } from './plan.ts'
+import { why, whyNot } from './why.ts'
+
+export const COMMANDS: readonly Command[] = [
+  lock,
+  plan,
+  build,
+  boot,
+  why,
+  whyNot,
+  diff,
+  explain,
+  doctor,
+  pack,
+  index,
+]
