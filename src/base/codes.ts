@@ -35,6 +35,10 @@ export const CODES = {
     summary: 'A digest is not written as sha256: and 64 hex digits.',
     help: 'Write digests as they are printed: `sha256:` and 64 lower-case hex digits.',
   },
+  S5_DISK_FAILED: {
+    summary: 'The system refused to read or write a file.',
+    help: 'The message has the file and what the system said. EIO is a failing disk, EROFS a file system that is mounted read-only, EACCES missing rights, EMFILE too few file descriptors (`ulimit -n`). Nothing was left half written; run the same command again when the cause is gone.',
+  },
   S5_DISK_FULL: {
     summary: 'There is no space left where stage5 wanted to write.',
     help: 'Nothing was left half written. Free some space, or point STAGE5_STORE or --out to another file system, and run the same command again.',
@@ -65,7 +69,7 @@ export const CODES = {
   },
   S5_INDEX_REFUSED: {
     summary: 'A repository index is malformed, stale or older than the last one accepted.',
-    help: 'The word after the repository name is the reason. For `stale`, the mirror is not being updated or this clock is wrong; `check-valid-until: false` in the repository file accepts it knowingly. For `rollback`, the mirror went back in time.',
+    help: 'The word after the repository name is the reason. For `stale`, the mirror is not being updated or this clock is wrong; `checkValidUntil: false` in the repository file accepts it knowingly. For `rollback`, the mirror went back in time.',
   },
   S5_KERNEL_MISSING: {
     summary: 'The profile wants a kernel, but no package of the lock has one.',
@@ -139,6 +143,10 @@ export const CODES = {
   S5_SIGNATURE_BAD: {
     summary: 'A signature is missing, wrong, expired, or made by a key that is not trusted.',
     help: 'The message says which. Check the keyring of the repository file. Never work around it by removing the keyring.',
+  },
+  S5_SOURCES_MISSING: {
+    summary: 'No archive address is left for a repository.',
+    help: 'With `from: apt`, the addresses are those of this machine: look at /etc/apt/sources.list and sources.list.d, and at `suites:` and `components:` of the repository file, which narrow them down. Or list the archives in the repository file under `sources:`.',
   },
   S5_STAGE_INVALID: {
     summary: 'A stage got parameters that it cannot use.',

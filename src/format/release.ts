@@ -75,7 +75,11 @@ export function parseReleaseDate(text: string, name: string): number {
     back.getUTCHours() !== hour ||
     back.getUTCMinutes() !== minute
   )
-    throw refused(name, 'bad-metadata', `expected a date such as "Sat, 11 Jul 2026 10:16:37 UTC", found ${show(text)}`)
+    throw refused(
+      name,
+      'bad-metadata',
+      `expected a date such as "Sat, 11 Jul 2026 10:16:37 UTC", found ${show(text)}`,
+    )
   return ms / 1000
 }
 

@@ -1,6 +1,6 @@
 /** Brings files from addresses: bounded, retried, resumed, checked while they arrive, and not at all when offline. */
 import { createReadStream } from 'node:fs'
-import { mkdir, readFile, stat } from 'node:fs/promises'
+import { mkdir, stat } from 'node:fs/promises'
 import { dirname, isAbsolute } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
@@ -425,14 +425,4 @@ function isMismatch(error: unknown): boolean {
 
 function isCode(error: unknown, code: string): boolean {
   return error instanceof Stage5Error && error.code === code
-}
-
-/** Reads a small file that may be absent. */
-export async function readIfThere(file: string): Promise<Uint8Array | undefined> {
-  try {
-    return await readFile(file)
-  } catch (error) {
-    if (codeOf(error) === 'ENOENT') return undefined
-    throw error
-  }
 }
