@@ -29,16 +29,25 @@ export async function compressBlock(
   level: number,
   bytes: Uint8Array,
 ): Promise<Uint8Array> {
-  return codec === 'zstd'
-    ? zstd(bytes, zstdOptions(level, bytes))
-    : deflate(bytes, deflateOptions(level, bytes))
+  const packed =
+    codec === 'zstd'
+      ? await zstd(bytes, zstdOptions(level, bytes))
+      : await deflate(bytes, deflateOptions(level, bytes))
+  return trimmed(packed)
 }
 
 /** The same bytes as `compressBlock`, on this thread. */
 export function compressBlockSync(codec: SquashfsCodec, level: number, bytes: Uint8Array): Uint8Array {
-  return codec === 'zstd'
-    ? zlib.zstdCompressSync(bytes, zstdOptions(level, bytes))
-    : zlib.deflateSync(bytes, deflateOptions(level, bytes))
+  return trimmed(
+    codec === 'zstd'
+      ? zlib.zstdCompressSync(bytes, zstdOptions(level, bytes))
+      : zlib.deflateSync(bytes, deflateOptions(level, bytes)),
+  )
+}
+
+/** A copy in memory of its own: zlib's answer is the front of a buffer for the worst case, three times as large. */
+function trimmed(packed: Uint8Array): Uint8Array {
+  return new Uint8Array(packed)
 }
 
 /** @throws whatever zlib throws for damaged bytes, or when the result would pass `limit` bytes */
