@@ -100,13 +100,13 @@ export const CODES = {
       'A kernel module that the guest needs is neither in the kernel package nor built into the kernel.',
     help: 'Check the spelling of `kernel: {modules: [...]}`. Cloud kernels leave out many drivers: another kernel package of the same repository may have the module.',
   },
-  S5_NO_SOLUTION: {
-    summary: 'No set of packages satisfies the profile.',
-    help: 'The explanation is a chain of facts that ends in something you wrote. Change one of them: a version, a USE flag, a mask, or a package. `stage5 why-not PROFILE PACKAGE` says why one package is out.',
-  },
   S5_NOT_BOOTED: {
     summary: 'The guest did not reach its ready line in time.',
     help: 'The last console lines are printed. Try `--timeout`, more `--memory`, or boot with the console attached (`stage5 boot PROFILE`).',
+  },
+  S5_NO_SOLUTION: {
+    summary: 'No set of packages satisfies the profile.',
+    help: 'The explanation is a chain of facts that ends in something you wrote. Change one of them: a version, a USE flag, a mask, or a package. `stage5 why-not PROFILE PACKAGE` says why one package is out.',
   },
   S5_OFFLINE: {
     summary: 'Something is needed that was never fetched, and --offline was given.',
