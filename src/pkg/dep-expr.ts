@@ -1,0 +1,51 @@
+/** Dependency expressions: conditionals worked in, and as text. */
+import type { Atom, DepExpr } from './package.ts'
+
+/**
+ * The expression without conditionals, as flags `use` decide them; `undefined` when nothing is left.
+ *
+ * A group of which nothing is left vanishes with it, but an `any` that was written empty, or became so, is false.
+ * @see PMS 8, section 8.2.3, and table 8.8 (an empty any-of is false from EAPI 7 on)
+ */
+export function reduceExpr(expr: DepExpr, use: readonly string[]): DepExpr | undefined {
+  if ('flag' in expr) return use.includes(expr.flag) === expr.on ? reduceExpr(expr.then, use) : undefined
+  if ('all' in expr) {
+    const all = expr.all.flatMap((part) => reduceExpr(part, use) ?? [])
+    return all.length === 0 ? undefined : all.length === 1 ? (all[0] as DepExpr) : { all }
+  }
+  if ('any' in expr) {
+    const any = expr.any.flatMap((part) => reduceExpr(part, use) ?? [])
+    return any.length === 1 ? (any[0] as DepExpr) : { any }
+  }
+  return expr
+}
+
+/** The parts of an expression that must all hold, nested `all` groups opened. */
+export function itemsOf(expr: DepExpr): readonly DepExpr[] {
+  return 'all' in expr ? expr.all.flatMap(itemsOf) : [expr]
+}
+
+/** Every atom that is needed somewhere in the expression, blockers not among them, in reading order. */
+export function neededAtoms(expr: DepExpr): readonly Atom[] {
+  if ('need' in expr) return [expr.need]
+  if ('all' in expr) return expr.all.flatMap(neededAtoms)
+  if ('any' in expr) return expr.any.flatMap(neededAtoms)
+  return 'flag' in expr ? neededAtoms(expr.then) : []
+}
+
+/** As people read it: `a | b`, with parentheses where groups are nested, `!` for a blocker. */
+export function printExpr(expr: DepExpr): string {
+  return print(expr, false)
+}
+
+function print(expr: DepExpr, isInner: boolean): string {
+  if ('need' in expr) return expr.need.text
+  if ('block' in expr) return `!${expr.block.text}`
+  if ('flag' in expr) return `${expr.on ? '' : '!'}${expr.flag}? ( ${print(expr.then, false)} )`
+  const isAny = 'any' in expr
+  const parts = isAny ? expr.any : expr.all
+  if (parts.length === 0) return isAny ? 'nothing (an empty choice)' : 'nothing'
+  if (parts.length === 1) return print(parts[0] as DepExpr, isInner)
+  const text = parts.map((part) => print(part, true)).join(isAny ? ' | ' : ', ')
+  return isInner ? `( ${text} )` : text
+}

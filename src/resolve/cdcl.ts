@@ -1,0 +1,461 @@
+/**
+ * A complete and deterministic search over clauses (CDCL): what becomes true was required, and a refusal has a proof.
+ *
+ * Decisions come from requirements alone: the first one that does not hold yet is met by the first of its literals that
+ * may still be true. What nobody requires stays undecided, which means false. Clauses of a variable are asked for when
+ * it first becomes true, so that only what a search touches is ever built. Every learnt clause remembers the clauses
+ * that it follows from; a refusal is traced back to the facts of its clauses.
+ *
+ * @see Marques-Silva, Sakallah: GRASP, 1996 (conflict analysis); Eén, Sörensson: An Extensible SAT-solver, 2003
+ */
+
+/** Variables count from 0; literal 2v says that v is true, 2v + 1 that it is false. */
+export type Literal = number
+
+/**
+ * When a requirement is met: `0` at once; `1` when all of tier 0 hold, since something needed anyway may meet it;
+ * `2` is a wish, met last and only where that leads to no contradiction.
+ */
+export type Tier = 0 | 1 | 2
+
+export interface Client {
+  /** `variable` became true for the first time: add its clauses and requirements now. */
+  expand(variable: number): void
+  /** Number of the fact that two members of a group exclude each other. */
+  together(first: number, second: number): number
+}
+
+export type Outcome =
+  | { readonly status: 'found' }
+  | { readonly status: 'budget' }
+  /** `facts` ascend and contradict each other given `assumptions` (those of the call that took part). */
+  | {
+      readonly status: 'refused'
+      readonly facts: readonly number[]
+      readonly assumptions: readonly Literal[]
+    }
+
+/** Bounds of one call; counted, never timed. */
+export interface Bounds {
+  readonly conflicts: number
+  readonly decisions: number
+  /** Whether tier 2 is met too. */
+  readonly wishes: boolean
+}
+
+const NONE = -1
+const UNKNOWN = 0
+const TRUE = 1
+const FALSE = -1
+const HARD_TIERS: readonly Tier[] = [0, 1]
+const ALL_TIERS: readonly Tier[] = [0, 1, 2]
+
+/** What one variable requires, by tier: lists of literals of which one must be true. */
+type Required = readonly [(readonly Literal[])[], (readonly Literal[])[], (readonly Literal[])[]]
+
+export interface Search {
+  readonly conflicts: number
+  readonly decisions: number
+  variable(): number
+  /** At most one of these fresh variables is true. */
+  group(variables: readonly number[]): void
+  /** Not all of these: at least one literal is true. Outside `expand` only between calls of `solve`. */
+  clause(literals: readonly Literal[], fact: number): void
+  /** While `owner` is true one of `literals` must be (tier 2: should be); earlier ones are preferred. */
+  require(owner: number, tier: Tier, literals: readonly Literal[], fact: number): void
+  solve(assumptions: readonly Literal[], bounds: Bounds): Outcome
+  isTrue(variable: number): boolean
+  /** What is true after `found`, in the order in which it became so. */
+  trueVariables(): number[]
+}
+
+export function openSearch(client: Client): Search {
+  return new Cdcl(client)
+}
+
+class Cdcl implements Search {
+  conflicts = 0
+  decisions = 0
+  readonly #client: Client
+  // By variable.
+  readonly #value: number[] = []
+  readonly #level: number[] = []
+  /** A clause, `NONE`, or -2 - v when the group of v excludes it. */
+  readonly #reason: number[] = []
+  readonly #groupOf: number[] = []
+  readonly #isExpanded: boolean[] = []
+  readonly #isSeen: boolean[] = []
+  readonly #required: Required[] = []
+  readonly #groups: (readonly number[])[] = [[]]
+  // By clause.
+  readonly #clauses: number[][] = []
+  /** Fact of a given clause, `NONE` for a learnt one. */
+  readonly #fact: number[] = []
+  /** What a learnt clause follows from: clauses, and -1 - v for a variable that is fixed for good. */
+  readonly #parents: (readonly number[])[] = []
+  readonly #pairs: Map<string, number> = new Map()
+  /** By literal: the clauses that watch it. */
+  readonly #watches: number[][] = []
+  readonly #trail: Literal[] = []
+  readonly #limits: number[] = []
+  readonly #savedPositions: (readonly [number, number, number])[] = []
+  #positions: [number, number, number] = [0, 0, 0]
+  #propagated = 0
+  #expanded = 0
+  /** A clause that was false when it was added. */
+  #pending = NONE
+
+  constructor(client: Client) {
+    this.#client = client
+  }
+
+  variable(): number {
+    const variable = this.#value.length
+    this.#value.push(UNKNOWN)
+    this.#level.push(0)
+    this.#reason.push(NONE)
+    this.#groupOf.push(0)
+    this.#isExpanded.push(false)
+    this.#isSeen.push(false)
+    this.#required.push([[], [], []])
+    this.#watches.push([], [])
+    return variable
+  }
+
+  group(variables: readonly number[]): void {
+    if (variables.length < 2) return
+    for (const variable of variables) this.#groupOf[variable] = this.#groups.length
+    this.#groups.push(variables)
+  }
+
+  clause(literals: readonly Literal[], fact: number): void {
+    const unique = [...new Set(literals)]
+    const id = this.#store(unique, fact)
+    moveBest(unique, 0, (literal) => this.#rankOf(literal))
+    moveBest(unique, 1, (literal) => this.#rankOf(literal))
+    if (unique.length > 1) {
+      this.#watch(unique[0] as Literal, id)
+      this.#watch(unique[1] as Literal, id)
+    }
+    if (unique.length === 0 || this.#valueOf(unique[0] as Literal) === FALSE) {
+      if (this.#pending === NONE || unique.length < 2) this.#pending = id
+    } else if (this.#valueOf(unique[0] as Literal) === UNKNOWN) {
+      if (unique.length > 1 && this.#valueOf(unique[1] as Literal) !== FALSE) return
+      if (unique.length === 1 && this.#limits.length > 0)
+        throw new RangeError('unit clause added inside a search')
+      this.#enqueue(unique[0] as Literal, id)
+    }
+  }
+
+  require(owner: number, tier: Tier, literals: readonly Literal[], fact: number): void {
+    ;(this.#required[owner] as Required)[tier].push(literals)
+    if (tier !== 2) this.clause([owner * 2 + 1, ...literals], fact)
+  }
+
+  solve(assumptions: readonly Literal[], bounds: Bounds): Outcome {
+    this.#backtrack(0)
+    this.#positions = [0, 0, 0]
+    const lastConflict = this.conflicts + bounds.conflicts
+    const lastDecision = this.decisions + bounds.decisions
+    for (;;) {
+      const conflict = this.#propagate()
+      if (conflict !== NONE) {
+        if (this.#limits.length === 0) {
+          this.#pending = conflict
+          return {
+            status: 'refused',
+            facts: this.#trace([conflict, ...this.#fixed(conflict)]),
+            assumptions: [],
+          }
+        }
+        this.conflicts++
+        this.#learn(conflict)
+        if (this.conflicts >= lastConflict) return { status: 'budget' }
+        continue
+      }
+      let next: Literal = NONE
+      if (this.#limits.length < assumptions.length) {
+        next = assumptions[this.#limits.length] as Literal
+        const value = this.#valueOf(next)
+        if (value === FALSE) return this.#refuse(next)
+        this.#openLevel()
+        if (value === UNKNOWN) this.#enqueue(next, NONE)
+        continue
+      }
+      next = this.#choose(bounds.wishes)
+      if (next === NONE) return { status: 'found' }
+      if (this.decisions >= lastDecision) return { status: 'budget' }
+      this.decisions++
+      this.#openLevel()
+      this.#enqueue(next, NONE)
+    }
+  }
+
+  isTrue(variable: number): boolean {
+    return this.#value[variable] === TRUE
+  }
+
+  trueVariables(): number[] {
+    return this.#trail.filter((literal) => literal % 2 === 0).map((literal) => literal / 2)
+  }
+
+  #store(literals: number[], fact: number): number {
+    this.#clauses.push(literals)
+    this.#fact.push(fact)
+    this.#parents.push([])
+    return this.#clauses.length - 1
+  }
+
+  #watch(literal: Literal, clause: number): void {
+    ;(this.#watches[literal] as number[]).push(clause)
+  }
+
+  #valueOf(literal: Literal): number {
+    const value = this.#value[literal >> 1] as number
+    return literal % 2 === 0 ? value : -value
+  }
+
+  /** How good a literal is to watch: not false, else falsified late. */
+  #rankOf(literal: Literal): number {
+    const value = this.#valueOf(literal)
+    return value === FALSE ? (this.#level[literal >> 1] as number) : value === TRUE ? Infinity : 1e9
+  }
+
+  #openLevel(): void {
+    this.#limits.push(this.#trail.length)
+    this.#savedPositions.push([...this.#positions])
+  }
+
+  #backtrack(level: number): void {
+    if (this.#limits.length <= level) return
+    const keep = this.#limits[level] as number
+    for (let index = this.#trail.length - 1; index >= keep; index--)
+      this.#value[(this.#trail[index] as Literal) >> 1] = UNKNOWN
+    this.#trail.length = keep
+    this.#limits.length = level
+    this.#positions = [...(this.#savedPositions[level] as [number, number, number])]
+    this.#savedPositions.length = level
+    this.#propagated = keep
+    this.#expanded = Math.min(this.#expanded, keep)
+  }
+
+  #enqueue(literal: Literal, reason: number): void {
+    const variable = literal >> 1
+    this.#value[variable] = literal % 2 === 0 ? TRUE : FALSE
+    this.#level[variable] = this.#limits.length
+    this.#reason[variable] = reason
+    this.#trail.push(literal)
+  }
+
+  /** Draw all consequences, building clauses of what becomes true; the clause that is broken, or `NONE`. */
+  #propagate(): number {
+    for (;;) {
+      if (this.#pending !== NONE) {
+        const conflict = this.#pending
+        this.#pending = NONE
+        return conflict
+      }
+      if (this.#propagated < this.#trail.length) {
+        const conflict = this.#propagateOne(this.#trail[this.#propagated++] as Literal)
+        if (conflict !== NONE) return conflict
+      } else if (this.#expanded < this.#trail.length) {
+        const literal = this.#trail[this.#expanded++] as Literal
+        if (literal % 2 === 0 && !this.#isExpanded[literal / 2]) {
+          this.#isExpanded[literal / 2] = true
+          this.#client.expand(literal / 2)
+        }
+      } else return NONE
+    }
+  }
+
+  #propagateOne(literal: Literal): number {
+    if (literal % 2 === 0) {
+      const variable = literal / 2
+      for (const other of this.#groups[this.#groupOf[variable] as number] as readonly number[]) {
+        if (other === variable) continue
+        if (this.#value[other] === TRUE) return this.#pair(variable, other)
+        if (this.#value[other] === UNKNOWN) this.#enqueue(other * 2 + 1, -2 - variable)
+      }
+    }
+    const falsified = literal ^ 1
+    const watching = this.#watches[falsified] as number[]
+    let kept = 0
+    for (let index = 0; index < watching.length; index++) {
+      const id = watching[index] as number
+      const clause = this.#clauses[id] as number[]
+      if (clause[0] === falsified) {
+        clause[0] = clause[1] as Literal
+        clause[1] = falsified
+      }
+      const first = clause[0] as Literal
+      if (this.#valueOf(first) === TRUE || !this.#rewatch(clause, id)) {
+        watching[kept++] = id
+        if (this.#valueOf(first) === TRUE) continue
+        if (this.#valueOf(first) === FALSE) {
+          for (index++; index < watching.length; index++) watching[kept++] = watching[index] as number
+          watching.length = kept
+          return id
+        }
+        this.#enqueue(first, id)
+      }
+    }
+    watching.length = kept
+    return NONE
+  }
+
+  /** Let the clause watch another literal than its second; `false` when all others are false. */
+  #rewatch(clause: number[], id: number): boolean {
+    for (let index = 2; index < clause.length; index++) {
+      const literal = clause[index] as Literal
+      if (this.#valueOf(literal) === FALSE) continue
+      clause[index] = clause[1] as Literal
+      clause[1] = literal
+      this.#watch(literal, id)
+      return true
+    }
+    return false
+  }
+
+  /** The first requirement that does not hold, met by its first literal that may be true. */
+  #choose(wishes: boolean): Literal {
+    for (const tier of wishes ? ALL_TIERS : HARD_TIERS) {
+      for (; this.#positions[tier] < this.#trail.length; this.#positions[tier]++) {
+        const literal = this.#trail[this.#positions[tier]] as Literal
+        if (literal % 2 === 1) continue
+        for (const literals of (this.#required[literal / 2] as Required)[tier]) {
+          if (literals.some((one) => this.#valueOf(one) === TRUE)) continue
+          const choice = literals.find((one) => this.#valueOf(one) === UNKNOWN)
+          if (choice !== undefined) return choice
+        }
+      }
+    }
+    return NONE
+  }
+
+  /** Derive the clause that would have prevented `conflict`, go back to where it decides something, and add it. */
+  #learn(conflict: number): void {
+    const parents: number[] = []
+    const learnt: Literal[] = [NONE]
+    const current = this.#limits.length
+    const seen: number[] = []
+    let open = 0
+    let clause = conflict
+    let resolved: Literal = NONE
+    let index = this.#trail.length - 1
+    do {
+      parents.push(clause)
+      for (const literal of this.#clauses[clause] as readonly Literal[]) {
+        const variable = literal >> 1
+        if (literal === resolved || this.#isSeen[variable]) continue
+        this.#isSeen[variable] = true
+        seen.push(variable)
+        if (this.#level[variable] === 0) parents.push(-1 - variable)
+        else if (this.#level[variable] === current) open++
+        else learnt.push(literal)
+      }
+      while (!this.#isSeen[(this.#trail[index] as Literal) >> 1]) index--
+      resolved = this.#trail[index--] as Literal
+      open--
+      if (open > 0) clause = this.#reasonOf(resolved >> 1)
+    } while (open > 0)
+    learnt[0] = resolved ^ 1
+    const shorter = learnt.filter((literal, place) => place === 0 || !this.#isImplied(literal, parents))
+    for (const variable of seen) this.#isSeen[variable] = false
+    moveBest(shorter, 1, (literal) => this.#level[literal >> 1] as number)
+    const second = shorter[1]
+    this.#backtrack(second === undefined ? 0 : (this.#level[second >> 1] as number))
+    const id = this.#store(shorter, NONE)
+    this.#parents[id] = parents
+    if (second !== undefined) {
+      this.#watch(shorter[0] as Literal, id)
+      this.#watch(second, id)
+    }
+    this.#enqueue(shorter[0] as Literal, id)
+  }
+
+  /** Whether a literal of a learnt clause follows from its others; its reason then joins `parents`. */
+  #isImplied(literal: Literal, parents: number[]): boolean {
+    if (this.#reason[literal >> 1] === NONE) return false
+    const reason = this.#reasonOf(literal >> 1)
+    const others = (this.#clauses[reason] as readonly Literal[]).filter((one) => one !== (literal ^ 1))
+    if (!others.every((one) => this.#isSeen[one >> 1] || this.#level[one >> 1] === 0)) return false
+    parents.push(reason)
+    for (const one of others) if (this.#level[one >> 1] === 0) parents.push(-1 - (one >> 1))
+    return true
+  }
+
+  #reasonOf(variable: number): number {
+    const reason = this.#reason[variable] as number
+    return reason < NONE ? this.#pair(-2 - reason, variable) : reason
+  }
+
+  /** The clause that two members of one group exclude each other, made when a proof needs it. */
+  #pair(first: number, second: number): number {
+    const low = Math.min(first, second)
+    const high = Math.max(first, second)
+    const key = `${low} ${high}`
+    const found = this.#pairs.get(key)
+    if (found !== undefined) return found
+    const id = this.#store([low * 2 + 1, high * 2 + 1], this.#client.together(low, high))
+    this.#pairs.set(key, id)
+    return id
+  }
+
+  /** An assumption is false already: what made it so. */
+  #refuse(assumption: Literal): Outcome {
+    const from: number[] = []
+    const assumptions: Literal[] = [assumption]
+    const seen = new Set([assumption >> 1])
+    for (let index = this.#trail.length - 1; index >= 0; index--) {
+      const literal = this.#trail[index] as Literal
+      const variable = literal >> 1
+      if (!seen.has(variable)) continue
+      if (this.#level[variable] === 0) from.push(-1 - variable)
+      else if (this.#reason[variable] === NONE) assumptions.push(literal)
+      else {
+        const reason = this.#reasonOf(variable)
+        from.push(reason)
+        for (const other of this.#clauses[reason] as readonly Literal[]) seen.add(other >> 1)
+      }
+    }
+    return { status: 'refused', facts: this.#trace(from), assumptions }
+  }
+
+  #fixed(clause: number): number[] {
+    return (this.#clauses[clause] as readonly Literal[]).map((literal) => -1 - (literal >> 1))
+  }
+
+  /** The facts that these clauses and fixed variables rest on, ascending. */
+  #trace(from: readonly number[]): number[] {
+    const facts = new Set<number>()
+    const open = [...from]
+    const seen = new Set(open)
+    for (let item = open.pop(); item !== undefined; item = open.pop()) {
+      const next: number[] = []
+      if (item >= 0) {
+        if (this.#fact[item] !== NONE) facts.add(this.#fact[item] as number)
+        next.push(...(this.#parents[item] as readonly number[]))
+      } else if (this.#reason[-1 - item] !== NONE) {
+        const reason = this.#reasonOf(-1 - item)
+        next.push(reason, ...this.#fixed(reason))
+      }
+      for (const one of next)
+        if (!seen.has(one)) {
+          seen.add(one)
+          open.push(one)
+        }
+    }
+    return [...facts].sort((a, b) => a - b)
+  }
+}
+
+/** Bring the item of highest rank among those from `place` on to `place`; the first of equals. */
+function moveBest(items: number[], place: number, rank: (item: number) => number): void {
+  let best = place
+  for (let index = place + 1; index < items.length; index++)
+    if (rank(items[index] as number) > rank(items[best] as number)) best = index
+  if (best === place || best >= items.length) return
+  const item = items[best] as number
+  items[best] = items[place] as number
+  items[place] = item
+}

@@ -1,0 +1,300 @@
+/** Facts of a search to sentences that anyone can check against the profile and the indexes. */
+import { Stage5Error } from '../base/errors.ts'
+import type { Json } from '../base/json.ts'
+import { nearest } from '../base/near.ts'
+import { neededAtoms, printExpr } from '../pkg/dep-expr.ts'
+import { type Atom, type Package, labelOf } from '../pkg/package.ts'
+import { printFlags, printUseTest } from '../pkg/use.ts'
+import { type Catalog, compareText } from './catalog.ts'
+import type { Literal } from './cdcl.ts'
+import { type Choice, type Hidden, rejection } from './choose.ts'
+import type { Where } from './profile.ts'
+import { nameOf } from './select.ts'
+import { minimalCore } from './shrink.ts'
+import type { Fact, Problem } from './solve.ts'
+
+/** A package that does not meet a demand, and why. */
+export interface Rejected {
+  readonly pkg: string
+  readonly because: string
+}
+
+/** One fact of an explanation; `text` is the sentence. Packages are named as `labelOf` does. */
+export type Reason = { readonly text: string } & (
+  | {
+      readonly kind: 'unknown'
+      readonly atom: string
+      readonly where: Where
+      readonly near: readonly string[]
+    }
+  | {
+      readonly kind: 'request'
+      readonly atom: string
+      readonly where: Where
+      readonly fits: readonly string[]
+      readonly rejected: readonly Rejected[]
+    }
+  | {
+      readonly kind: 'needs'
+      readonly pkg: string
+      readonly item: string
+      readonly fits: readonly string[]
+      readonly rejected: readonly Rejected[]
+    }
+  | {
+      readonly kind: 'blocks'
+      readonly pkg: string
+      readonly atom: string
+      readonly others: readonly string[]
+    }
+  | { readonly kind: 'slot'; readonly name: string; readonly packages: readonly string[] }
+  | { readonly kind: 'unreadable'; readonly pkg: string; readonly problem: string }
+)
+
+/** Most packages that one sentence names. */
+const MOST_NAMED = 4
+
+/** A refusal of the search as a minimal chain of reasons, from the profile down. */
+export function explain(
+  problem: Problem,
+  choice: Choice,
+  catalog: Catalog,
+  facts: readonly number[],
+  assumed: readonly Literal[],
+): Reason[] {
+  const clauses = facts.map((fact) => problem.clauses[fact] as readonly Literal[])
+  const core = minimalCore(clauses, [problem.profile * 2, ...assumed]).map((place) => facts[place] as number)
+  return ordered(problem, core, assumed)
+    .map((fact) => reasonOf(problem, choice, catalog, fact))
+    .reduce(joinPairs, [])
+}
+
+/** Requests first, then breadth first along the demands, exclusions last. */
+function ordered(problem: Problem, core: readonly number[], assumed: readonly Literal[]): number[] {
+  const rest = new Set(core)
+  const order: number[] = []
+  const packages = new Set<Package>()
+  const take = (fact: number): void => {
+    rest.delete(fact)
+    order.push(fact)
+    for (const literal of problem.clauses[fact] as readonly Literal[])
+      if (literal % 2 === 0) addPackages(problem, literal >> 1, packages)
+  }
+  for (const literal of assumed) if (literal % 2 === 0) addPackages(problem, literal >> 1, packages)
+  for (const fact of core) if (problem.facts[fact]?.kind === 'request') take(fact)
+  for (const pkg of packages)
+    for (const fact of core) {
+      const stated = problem.facts[fact] as Fact
+      if (rest.has(fact) && stated.kind === 'needs' && stated.pkg === pkg) take(fact)
+    }
+  for (const kind of ['needs', 'unreadable', 'blocks', 'slot'])
+    for (const fact of core) if (rest.has(fact) && problem.facts[fact]?.kind === kind) take(fact)
+  return order
+}
+
+function addPackages(problem: Problem, variable: number, packages: Set<Package>): void {
+  const pkg = problem.packageOf(variable)
+  if (pkg) packages.add(pkg)
+  else
+    for (const { variables } of problem.requirements(variable))
+      for (const one of variables) addPackages(problem, one, packages)
+}
+
+function reasonOf(problem: Problem, choice: Choice, catalog: Catalog, number: number): Reason {
+  const fact = problem.facts[number] as Fact
+  switch (fact.kind) {
+    case 'request': {
+      const wanted = choice.wanted[fact.request] as Choice['wanted'][number]
+      const { fits, rejected, tail } = answersOf(problem, choice, catalog, number, [wanted.atom])
+      const text = `the profile asks for ${wanted.text} (${printWhere(wanted.where)})${tail}`
+      return { kind: 'request', atom: wanted.text, where: wanted.where, fits, rejected, text }
+    }
+    case 'needs': {
+      const item = printExpr(fact.item)
+      const pkg = labelOf(fact.pkg)
+      const { fits, rejected, tail } = answersOf(
+        problem,
+        choice,
+        catalog,
+        number,
+        neededAtoms(fact.item),
+        fact.pkg,
+      )
+      return { kind: 'needs', pkg, item, fits, rejected, text: `${pkg} needs ${item}${tail}` }
+    }
+    case 'blocks': {
+      const pkg = labelOf(fact.pkg)
+      return blocksReason(pkg, fact.atom.text, [labelOf(fact.other)])
+    }
+    case 'slot': {
+      const packages = [labelOf(fact.first), labelOf(fact.second)].sort(compareText)
+      return slotReason(nameOf(fact.first), packages)
+    }
+    case 'unreadable': {
+      const pkg = labelOf(fact.pkg)
+      return {
+        kind: 'unreadable',
+        pkg,
+        problem: fact.problem,
+        text: `${pkg} cannot be read: ${fact.problem}`,
+      }
+    }
+  }
+}
+
+function slotReason(name: string, packages: readonly string[]): Reason {
+  const text = `only one build of ${name} can be in a root: ${listed(packages, 'or')}`
+  return { kind: 'slot', name, packages, text }
+}
+
+function blocksReason(pkg: string, atom: string, others: readonly string[]): Reason {
+  const text = `${pkg} excludes ${atom}: that is ${listed(others, 'and')}`
+  return { kind: 'blocks', pkg, atom, others, text }
+}
+
+/** One sentence for all pairs of one slot, and one for all that one blocker excludes. */
+function joinPairs(reasons: Reason[], next: Reason): Reason[] {
+  for (const [place, same] of reasons.entries()) {
+    if (same.kind === 'slot' && next.kind === 'slot' && same.name === next.name)
+      return reasons.with(place, slotReason(next.name, union(same.packages, next.packages)))
+    if (same.kind === 'blocks' && next.kind === 'blocks' && same.pkg === next.pkg && same.atom === next.atom)
+      return reasons.with(place, blocksReason(next.pkg, next.atom, union(same.others, next.others)))
+  }
+  return [...reasons, next]
+}
+
+function union(left: readonly string[], right: readonly string[]): string[] {
+  return [...new Set([...left, ...right])].sort(compareText)
+}
+
+/** Which packages meet a demand, which do not, and the end of the sentence that says so. */
+function answersOf(
+  problem: Problem,
+  choice: Choice,
+  catalog: Catalog,
+  fact: number,
+  atoms: readonly Atom[],
+  parent?: Package,
+): { readonly fits: readonly string[]; readonly rejected: readonly Rejected[]; readonly tail: string } {
+  const fitting = new Set<Package>()
+  for (const literal of problem.clauses[fact] as readonly Literal[])
+    if (literal % 2 === 0) addPackages(problem, literal >> 1, fitting)
+  const out = new Map<Package, { readonly atom: Atom; readonly why: ReturnType<typeof rejection> }>()
+  for (const atom of atoms)
+    for (const pkg of [...catalog.named(atom.name), ...catalog.providing(atom.name)])
+      if (!fitting.has(pkg) && !out.has(pkg))
+        out.set(pkg, { atom, why: rejection(choice, atom, pkg, parent) })
+  const fits = [...fitting].map(labelOf)
+  const rejected = [...out].map(([pkg, { atom, why }]) => ({
+    pkg: labelOf(pkg),
+    because: because(why, atom, pkg),
+  }))
+  if (fits.length > 0) {
+    const others = rejected.length > 0 ? `, not ${grouped(rejected)}` : ''
+    return { fits, rejected, tail: `: ${listed(fits, 'or')}${others}` }
+  }
+  const absent = atoms.filter(({ name }) => !catalog.has(name)).map(({ name }) => name)
+  const missing = absent.length === 0 ? '' : `there is no package ${listed(absent, 'or')}`
+  const flags = flagSummary(atoms, out)
+  const parts = [missing, flags ?? (rejected.length > 0 ? `not ${grouped(rejected)}` : '')].filter(
+    (part) => part !== '',
+  )
+  return { fits, rejected, tail: `, but ${parts.length > 0 ? parts.join('; ') : 'nothing is allowed to'}` }
+}
+
+/** Where flags alone are in the way: which flag, and what the builds have. */
+function flagSummary(
+  atoms: readonly Atom[],
+  out: ReadonlyMap<Package, { readonly why: ReturnType<typeof rejection> }>,
+): string | undefined {
+  const [atom] = atoms
+  const builds = [...out]
+  if (!atom || atoms.length > 1 || builds.length === 0) return undefined
+  if (!builds.every(([, { why }]) => why === 'use' || (typeof why === 'object' && why.kind === 'use')))
+    return undefined
+  const tests = new Set((atom.use ?? []).map(printUseTest))
+  for (const [, { why }] of builds)
+    if (typeof why === 'object' && why.kind === 'use')
+      for (const test of why.tests) tests.add(printUseTest(test))
+  const count = builds.length === 1 ? '1 build' : `${builds.length} builds`
+  const states = builds.map(([pkg]) => printFlags(pkg) || 'no flags')
+  return `no build of ${atom.name} has USE=${[...tests].join(' ')} (${count}: ${listed(states, 'and')})`
+}
+
+function because(why: ReturnType<typeof rejection>, atom: Atom, pkg: Package): string {
+  switch (why) {
+    case undefined:
+      return 'not needed'
+    case 'name':
+      return 'another package'
+    case 'version':
+      return pkg.name === atom.name ? 'version' : 'no such version provided'
+    case 'slot':
+      return `slot ${pkg.slot === pkg.subslot ? pkg.slot : `${pkg.slot}/${pkg.subslot}`}`
+    case 'use':
+      return `USE ${printFlags(pkg) || 'none'}`
+    case 'repo':
+      return `repository ${pkg.repo}`
+    case 'arch':
+      return `architecture ${pkg.arch}`
+    case 'build':
+      return `build ${pkg.buildId}`
+  }
+  return printHidden(why)
+}
+
+export function printHidden(why: Hidden): string {
+  switch (why.kind) {
+    case 'arch':
+      return `architecture ${why.arch}`
+    case 'mask':
+      return `masked by ${why.atom} (${printWhere(why.where)})`
+    case 'use':
+      return `lacks USE=${why.tests.map(printUseTest).join(' ')}`
+  }
+}
+
+function grouped(rejected: readonly Rejected[]): string {
+  const groups = new Map<string, string[]>()
+  for (const { pkg, because: reason } of rejected) groups.set(reason, [...(groups.get(reason) ?? []), pkg])
+  return [...groups].map(([reason, pkgs]) => `${listed(pkgs, 'and')} (${reason})`).join(', ')
+}
+
+function listed(items: readonly string[], word: 'and' | 'or'): string {
+  if (items.length > MOST_NAMED)
+    return `${items.slice(0, MOST_NAMED - 1).join(', ')} ${word} ${items.length - MOST_NAMED + 1} more`
+  return items.length < 2
+    ? items.join('')
+    : `${items.slice(0, -1).join(', ')} ${word} ${items[items.length - 1]}`
+}
+
+export function printWhere({ file, line, column }: Where): string {
+  return `${file}:${line}:${column}`
+}
+
+/** The requests whose name no index knows. */
+export function unknownRequests(choice: Choice, catalog: Catalog): Reason[] {
+  const absent = choice.wanted.filter(({ atom }) => !catalog.has(atom.name) && !choice.isProvided(atom))
+  const names = absent.length > 0 ? [...catalog.names()] : []
+  return absent.map(({ atom, where, text: written }) => {
+    const near = nearest(atom.name, names)
+    const guess = near.length > 0 ? `, perhaps ${listed(near, 'or')}` : ''
+    const text = `${printWhere(where)}: no repository of the profile has a package ${atom.name}${guess}`
+    return { kind: 'unknown', atom: written, where, near, text }
+  })
+}
+
+/** A refusal as the error that the command line shows. */
+export function refusalError(refusal: {
+  readonly code: 'S5_PACKAGE_UNKNOWN' | 'S5_NO_SOLUTION'
+  readonly message: string
+  readonly conflict: readonly Reason[]
+}): Stage5Error {
+  const near = refusal.conflict.flatMap((reason) =>
+    reason.kind === 'unknown' ? reason.near.slice(0, 1) : [],
+  )
+  return new Stage5Error(refusal.code, refusal.message, {
+    hint: near.length > 0 ? `write ${near[0]}` : undefined,
+    data: { conflict: refusal.conflict as unknown as Json },
+  })
+}

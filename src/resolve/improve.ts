@@ -1,0 +1,122 @@
+/** From a solution to a better one, step by step, within a counted budget. */
+import type { Package } from '../pkg/package.ts'
+import type { Literal, Outcome } from './cdcl.ts'
+import type { Choice } from './choose.ts'
+import { pruned } from './select.ts'
+import type { Problem } from './solve.ts'
+
+/** A guess that leaves a profile of some thousand packages below a few seconds; what it cuts off is reported. */
+const BUDGET = { conflicts: 20_000, decisions: 1_000_000 }
+
+export interface Improved {
+  /** Variables of the solution, superfluous ones left out. */
+  readonly kept: readonly number[]
+  /** The choice made for each request: later questions keep it. */
+  readonly fixed: readonly Literal[]
+  /** Whether every single step was tried; `false` when the budget ended first. */
+  readonly optimal: boolean
+}
+
+/**
+ * Improve on the solution that `problem` has just found.
+ *
+ * In this order: each request at its preferred candidate, first request first; then the fewest versions missed over all
+ * other packages, in their slots; then the fewest newer builds of the same version missed.
+ */
+export function improve(problem: Problem, choice: Choice): Improved {
+  const purse = openPurse(problem)
+  let kept = pruned(problem, problem.trueVariables())
+  const fixed: Literal[] = []
+  for (const { variables, source } of problem.requirements(problem.profile)) {
+    if (typeof source !== 'number') continue
+    const isKept = new Set(kept)
+    let taken = variables.findIndex((variable) => isKept.has(variable))
+    for (let better = 0; better < taken; better++) {
+      if (purse.ask([...fixed, (variables[better] as number) * 2])?.status !== 'found') continue
+      kept = pruned(problem, problem.trueVariables())
+      taken = better
+    }
+    fixed.push((variables[taken] as number) * 2)
+  }
+  const tried = new Set<number>()
+  for (let found = true; found; ) {
+    found = false
+    for (const better of betterBuilds(problem, choice, kept)) {
+      if (tried.has(better)) continue
+      tried.add(better)
+      if (purse.ask([...fixed, better * 2])?.status !== 'found') continue
+      const other = pruned(problem, problem.trueVariables())
+      if (!isLess(missedBy(problem, choice, other), missedBy(problem, choice, kept))) continue
+      kept = other
+      tried.clear()
+      found = true
+      break
+    }
+  }
+  return { kept, fixed, optimal: !purse.isEmpty() }
+}
+
+interface Purse {
+  /** The answer, or `undefined` when it cannot be afforded. */
+  ask(assumptions: readonly Literal[]): Outcome | undefined
+  isEmpty(): boolean
+}
+
+function openPurse(problem: Problem): Purse {
+  const conflicts = problem.conflicts + BUDGET.conflicts
+  const decisions = problem.decisions + BUDGET.decisions
+  let isEmpty = false
+  return {
+    ask: (assumptions) => {
+      if (isEmpty) return undefined
+      const outcome = problem.solve(assumptions, {
+        conflicts: conflicts - problem.conflicts,
+        decisions: decisions - problem.decisions,
+        wishes: false,
+      })
+      isEmpty = outcome.status === 'budget'
+      return outcome
+    },
+    isEmpty: () => isEmpty,
+  }
+}
+
+/** The builds that are preferred to a chosen one in its slot, most missed first. */
+function betterBuilds(problem: Problem, choice: Choice, kept: readonly number[]): number[] {
+  return kept.flatMap((variable) => {
+    const pkg = problem.packageOf(variable)
+    if (!pkg || choice.isPinned(pkg)) return []
+    return betterThan(choice, pkg).map((better) => problem.variableOf(better))
+  })
+}
+
+/** The builds that are preferred to `pkg` in its slot, best first. */
+export function betterThan(choice: Choice, pkg: Package): readonly Package[] {
+  const peers = choice.visible(pkg.name).filter(({ slot }) => slot === pkg.slot)
+  return peers.slice(0, peers.indexOf(pkg))
+}
+
+/** How far `pkg` is from the best of its slot. */
+export function missed(choice: Choice, pkg: Package): { readonly versions: number; readonly builds: number } {
+  const better = betterThan(choice, pkg)
+  const versions = new Set(better.map(({ version }) => version))
+  versions.delete(pkg.version)
+  return { versions: versions.size, builds: better.filter(({ version }) => version === pkg.version).length }
+}
+
+function missedBy(problem: Problem, choice: Choice, kept: readonly number[]): readonly [number, number] {
+  let versions = 0
+  let builds = 0
+  for (const variable of kept) {
+    const pkg = problem.packageOf(variable)
+    if (!pkg) continue
+    const count = missed(choice, pkg)
+    versions += count.versions
+    builds += count.builds
+  }
+  return [versions, builds]
+}
+
+function isLess(left: readonly [number, number], right: readonly [number, number]): boolean {
+  return left[0] < right[0] || (left[0] === right[0] && left[1] < right[1])
+}

@@ -1,0 +1,183 @@
+/** A profile and verified indexes to the exact list of builds, or to the reason why there is none. */
+import { type Index, type Package, labelOf } from '../pkg/package.ts'
+import { itemsOf } from '../pkg/dep-expr.ts'
+import { type Catalog, openCatalog } from './catalog.ts'
+import { type Choice, type ResolveInput, inputDigest, openChoice } from './choose.ts'
+import { type Reason, explain, unknownRequests } from './explain.ts'
+import { improve, missed } from './improve.ts'
+import type { IdLedger, Lock, Locked } from './lock.ts'
+import { installOrder } from './order.ts'
+import { type Selected, edgesOf, nameOf, pruned, selection } from './select.ts'
+import { type Problem, openProblem } from './solve.ts'
+
+export { type ResolveInput, inputDigest } from './choose.ts'
+export { type Reason, type Rejected, refusalError } from './explain.ts'
+
+/** A package that is not at the best version that may be chosen. */
+export interface HeldBack {
+  readonly name: string
+  readonly chosen: string
+  readonly best: string
+  /** `pin`: the old lock has the chosen one. */
+  readonly kind: 'pin' | 'conflict' | 'preference'
+  readonly because: readonly string[]
+}
+
+export interface Refusal {
+  readonly ok: false
+  readonly code: 'S5_PACKAGE_UNKNOWN' | 'S5_NO_SOLUTION'
+  /** The chain of facts; leaving any one out there would be a solution. */
+  readonly conflict: readonly Reason[]
+  readonly message: string
+  /** Nearest known names of what was asked for and does not exist. */
+  readonly near: readonly string[]
+}
+
+export interface Resolved {
+  readonly ok: true
+  /** In install order, each with the reason why it is there. */
+  readonly packages: readonly Locked[]
+  readonly heldBack: readonly HeldBack[]
+  /** Whether every single improvement was tried within the budget. */
+  readonly optimal: boolean
+}
+
+export type Resolution = Resolved | Refusal
+
+const UNBOUNDED = { conflicts: Infinity, decisions: Infinity }
+
+/**
+ * Choose builds for a profile: complete (it finds a solution where one exists), and the same for equal input in any
+ * order of the indexes and their packages.
+ *
+ * @param pins an older lock whose builds are preferred where they still may be chosen
+ * @throws S5_ATOM_SYNTAX for an atom of the profile
+ */
+export function resolve(input: ResolveInput, indexes: readonly Index[], pins?: Lock): Resolution {
+  const session = openSession(input, indexes, pins)
+  const { choice, catalog, problem } = session
+  const unknown = unknownRequests(choice, catalog)
+  if (unknown.length > 0) return refusal('S5_PACKAGE_UNKNOWN', input, unknown)
+  const first = problem.solve([], { ...UNBOUNDED, wishes: false })
+  if (first.status === 'refused')
+    return refusal('S5_NO_SOLUTION', input, explain(problem, choice, catalog, first.facts, []))
+  const { kept, fixed, optimal } = improve(problem, choice)
+  const heldBack = heldBackOf(session, kept, fixed)
+  const all = input.recommends === false ? kept : withWishes(problem, kept)
+  return { ok: true, packages: lockedOf(problem, choice, all), heldBack, optimal }
+}
+
+export interface Session {
+  readonly catalog: Catalog
+  readonly choice: Choice
+  readonly problem: Problem
+}
+
+export function openSession(input: ResolveInput, indexes: readonly Index[], pins?: Lock): Session {
+  const catalog = openCatalog(indexes, input.repositories)
+  const choice = openChoice(input, catalog, pins)
+  return { catalog, choice, problem: openProblem(choice) }
+}
+
+function refusal(code: Refusal['code'], input: ResolveInput, conflict: readonly Reason[]): Refusal {
+  const lines = conflict.map(({ text }) => text)
+  const message =
+    code === 'S5_PACKAGE_UNKNOWN'
+      ? lines.join('\n')
+      : `no set of packages satisfies ${input.name}:\n${lines.map((line) => `  ${line}`).join('\n')}`
+  const near = conflict.flatMap((reason) => (reason.kind === 'unknown' ? reason.near : []))
+  return { ok: false, code, conflict, message, near }
+}
+
+/** The solution with as many Recommends as go with it; nothing chosen before is given up for one. */
+function withWishes(problem: Problem, kept: readonly number[]): readonly number[] {
+  const assumptions = kept.map((variable) => variable * 2)
+  const outcome = problem.solve(assumptions, { ...UNBOUNDED, wishes: true })
+  return outcome.status === 'found' ? pruned(problem, problem.trueVariables()) : kept
+}
+
+function heldBackOf(
+  { catalog, choice, problem }: Session,
+  kept: readonly number[],
+  fixed: readonly number[],
+): HeldBack[] {
+  const isFixed = new Set(fixed)
+  return kept.flatMap((variable): HeldBack[] => {
+    const pkg = problem.packageOf(variable)
+    if (!pkg) return []
+    const best = choice.newest(pkg)
+    if (best === pkg) return []
+    const names = { name: nameOf(pkg), chosen: labelOf(pkg), best: labelOf(best) }
+    if (choice.isPinned(pkg)) return [{ ...names, kind: 'pin', because: ['the lock has it'] }]
+    if (missed(choice, pkg).versions === 0) return []
+    const others = isFixed.has(variable * 2) ? fixed.slice(0, fixed.indexOf(variable * 2)) : fixed
+    const assumptions = [...others, problem.variableOf(best) * 2]
+    const outcome = problem.solve(assumptions, { ...UNBOUNDED, wishes: false })
+    if (outcome.status !== 'refused')
+      return [{ ...names, kind: 'preference', because: ['other packages would fall further behind'] }]
+    const reasons = explain(problem, choice, catalog, outcome.facts, outcome.assumptions)
+    return [{ ...names, kind: 'conflict', because: reasons.map(({ text }) => text) }]
+  })
+}
+
+function lockedOf(problem: Problem, choice: Choice, kept: readonly number[]): Locked[] {
+  const selected = new Map<Package, Selected>(selection(problem, choice, kept).map((one) => [one.pkg, one]))
+  const needs = edgesOf(problem, kept, () => true)
+  const before = edgesOf(
+    problem,
+    kept,
+    (item, pkg) => pkg.before !== undefined && itemsOf(pkg.before).includes(item),
+  )
+  return installOrder(needs, before).map((pkg) => locked(pkg, selected.get(pkg)?.because ?? []))
+}
+
+/** `sha256:` alone where the index has no such sum; it is filled in when the file was fetched and checked. */
+function locked(pkg: Package, because: readonly string[]): Locked {
+  const { scheme, name, version, arch, repo, slot, use, buildId, file, installedSize } = pkg
+  const sha256 = file.sums.sha256
+  const sums = sha256 === undefined ? file.sums : { sha256 }
+  return {
+    scheme,
+    name,
+    version,
+    arch,
+    repo,
+    slot,
+    use,
+    buildId,
+    file: { ...file, sums },
+    sha256: `sha256:${sha256 ?? ''}`,
+    installedSize,
+    because,
+  }
+}
+
+/** The lock of a resolution. */
+export function lockOf(
+  input: ResolveInput,
+  indexes: readonly Index[],
+  packages: readonly Locked[],
+  ids: IdLedger,
+): Lock {
+  const repositories = input.repositories.flatMap((wanted) =>
+    indexes
+      .filter(({ repo }) => repo === wanted)
+      .map(({ repo, kind, snapshot, date }) => ({ name: repo, kind, snapshot, date })),
+  )
+  return { version: 1, profile: input.name, input: inputDigest(input), repositories, packages, ids }
+}
+
+/** Whether a lock is still the answer: same wishes, same snapshots of the same repositories. Nothing is resolved. */
+export function isCurrent(
+  lock: Lock,
+  input: ResolveInput,
+  indexes: readonly Pick<Index, 'repo' | 'snapshot'>[],
+): boolean {
+  return (
+    lock.input === inputDigest(input) &&
+    lock.repositories.length === indexes.length &&
+    lock.repositories.every(({ name, snapshot }) =>
+      indexes.some((index) => index.repo === name && index.snapshot === snapshot),
+    )
+  )
+}

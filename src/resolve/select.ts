@@ -1,0 +1,140 @@
+/** Of what a search made true, what is really needed, and by whom. */
+import { printExpr } from '../pkg/dep-expr.ts'
+import type { DepExpr, Package } from '../pkg/package.ts'
+import type { Choice } from './choose.ts'
+import type { Problem, Requirement } from './solve.ts'
+
+/** One chosen package. */
+export interface Selected {
+  readonly pkg: Package
+  /** `profile: nginx`, or `nginx: libpcre2-8-0 (>= 10.22)`: the shortest way from the profile. */
+  readonly because: readonly string[]
+}
+
+/**
+ * The least part of `chosen` that still holds, greedily: nothing in it can be left out.
+ *
+ * Where several chosen ones meet one requirement, one that is needed anyway does, then the preferred one.
+ * @returns variables, in the order in which the profile leads to them
+ */
+export function pruned(problem: Problem, chosen: readonly number[]): number[] {
+  let kept = needed(problem, new Set(chosen))
+  for (let index = kept.length - 1; index > 0; index--) {
+    const candidate = kept[index] as number
+    const rest = new Set(kept)
+    rest.delete(candidate)
+    if (!kept.every((owner) => owner === candidate || holdsWithout(problem, owner, candidate, rest))) continue
+    kept = needed(problem, rest)
+    index = Math.min(index, kept.length)
+  }
+  return kept
+}
+
+function holdsWithout(problem: Problem, owner: number, gone: number, rest: ReadonlySet<number>): boolean {
+  return problem
+    .requirements(owner)
+    .every(({ variables }) => !variables.includes(gone) || variables.some((variable) => rest.has(variable)))
+}
+
+function needed(problem: Problem, chosen: ReadonlySet<number>): number[] {
+  const order = [problem.profile]
+  const kept = new Set(order)
+  const keep = (variable: number): void => {
+    if (kept.has(variable)) return
+    kept.add(variable)
+    order.push(variable)
+  }
+  const waiting: [Requirement[], Requirement[]] = [[], []]
+  for (let index = 0; ; ) {
+    const owner = order[index]
+    if (owner !== undefined) {
+      index++
+      for (const requirement of problem.requirements(owner)) {
+        const met = requirement.variables.filter((variable) => chosen.has(variable))
+        if (met.length === 1 && requirement.tier < 2) keep(met[0] as number)
+        else if (met.length > 0) waiting[requirement.tier === 2 ? 1 : 0].push(requirement)
+      }
+      continue
+    }
+    const open = waiting[0].shift() ?? waiting[1].shift()
+    if (!open) return order
+    const met = open.variables.filter((variable) => chosen.has(variable))
+    if (!met.some((variable) => kept.has(variable))) keep(met[0] as number)
+  }
+}
+
+/** The packages among `kept` with the shortest way from the profile to each. */
+export function selection(problem: Problem, choice: Choice, kept: readonly number[]): Selected[] {
+  const isKept = new Set(kept)
+  const because = new Map<number, string[]>([[problem.profile, []]])
+  const order: number[] = [problem.profile]
+  for (let index = 0; index < order.length; index++) {
+    const owner = order[index] as number
+    for (const requirement of problem.requirements(owner))
+      for (const variable of requirement.variables) {
+        if (!isKept.has(variable)) continue
+        const reasons = because.get(variable)
+        if (reasons && owner !== problem.profile) continue
+        const text = reasonOf(problem, choice, owner, because.get(owner) as string[], requirement)
+        if (reasons) {
+          if (!reasons.includes(text)) reasons.push(text)
+          continue
+        }
+        because.set(variable, [text])
+        order.push(variable)
+      }
+  }
+  return order.flatMap((variable) => {
+    const pkg = problem.packageOf(variable)
+    return pkg ? [{ pkg, because: because.get(variable) as string[] }] : []
+  })
+}
+
+/** A branch of an any-of passes on the reason for which it was taken. */
+function reasonOf(
+  problem: Problem,
+  choice: Choice,
+  owner: number,
+  reasons: readonly string[],
+  { source, tier }: Requirement,
+): string {
+  if (typeof source === 'number') return `profile: ${choice.wanted[source]?.text}`
+  const pkg = problem.packageOf(owner)
+  if (!pkg) return reasons[0] as string
+  return `${nameOf(pkg)}: ${tier === 2 ? 'recommends ' : ''}${printExpr(source)}`
+}
+
+/** How a lock refers to one of its packages: the name, with the slot where that is not 0. */
+export function nameOf({ name, slot }: { readonly name: string; readonly slot: string }): string {
+  return slot === '0' ? name : `${name}:${slot}`
+}
+
+/** For each package of a selection, which others it needs to be there; through branches too. */
+export function edgesOf(
+  problem: Problem,
+  kept: readonly number[],
+  isCounted: (item: DepExpr, pkg: Package) => boolean,
+): Map<Package, Package[]> {
+  const isKept = new Set(kept)
+  const membersOf = (variable: number): Package[] => {
+    const pkg = problem.packageOf(variable)
+    if (pkg) return [pkg]
+    return problem
+      .requirements(variable)
+      .flatMap(({ variables }) => variables.filter((one) => isKept.has(one)).flatMap(membersOf))
+  }
+  const edges = new Map<Package, Package[]>()
+  for (const variable of kept) {
+    const pkg = problem.packageOf(variable)
+    if (!pkg) continue
+    const targets = new Set<Package>()
+    for (const { source, variables } of problem.requirements(variable)) {
+      if (typeof source === 'number' || !isCounted(source, pkg)) continue
+      for (const one of variables)
+        if (isKept.has(one)) for (const member of membersOf(one)) targets.add(member)
+    }
+    targets.delete(pkg)
+    edges.set(pkg, [...targets])
+  }
+  return edges
+}

@@ -1,0 +1,209 @@
+/** Packages as a search problem: one variable per build, clauses made when a build is first chosen, each with its fact. */
+import { isStage5Error } from '../base/errors.ts'
+import { itemsOf, reduceExpr } from '../pkg/dep-expr.ts'
+import type { Atom, DepExpr, Package } from '../pkg/package.ts'
+import { type Bounds, type Literal, type Outcome, type Tier, openSearch } from './cdcl.ts'
+import type { Choice } from './choose.ts'
+
+/** What a clause says, in terms of packages. */
+export type Fact =
+  | { readonly kind: 'request'; readonly request: number }
+  | { readonly kind: 'needs'; readonly pkg: Package; readonly item: DepExpr }
+  | { readonly kind: 'blocks'; readonly pkg: Package; readonly atom: Atom; readonly other: Package }
+  | { readonly kind: 'slot'; readonly first: Package; readonly second: Package }
+  | { readonly kind: 'unreadable'; readonly pkg: Package; readonly problem: string }
+
+/** One thing that a chosen variable asks for. */
+export interface Requirement {
+  readonly tier: Tier
+  /** Any one of these variables meets it; preferred ones first. */
+  readonly variables: readonly number[]
+  /** Number of the request, or the item of the package's dependencies. */
+  readonly source: number | DepExpr
+}
+
+export interface Problem {
+  readonly facts: readonly Fact[]
+  /** The clause of each fact. */
+  readonly clauses: readonly (readonly Literal[])[]
+  /** The variable that stands for the profile and is always true. */
+  readonly profile: number
+  readonly conflicts: number
+  readonly decisions: number
+  variableOf(pkg: Package): number
+  /** `undefined` for the profile and for branches of an any-of that are groups. */
+  packageOf(variable: number): Package | undefined
+  /** What a variable asks for; complete once it has been true. */
+  requirements(variable: number): readonly Requirement[]
+  solve(assumptions: readonly Literal[], bounds: Bounds): Outcome
+  trueVariables(): number[]
+}
+
+const NO_FACT = -1
+
+export function openProblem(choice: Choice): Problem {
+  const facts: Fact[] = []
+  const clauses: (readonly Literal[])[] = []
+  const variables = new Map<Package, number>()
+  const packages: (Package | undefined)[] = []
+  const required: Requirement[][] = []
+  /** Branches of an any-of that are not single atoms: what they demand, and whose they are. */
+  const branches = new Map<
+    number,
+    { readonly expr: DepExpr; readonly pkg: Package; readonly item: DepExpr }
+  >()
+  const search = openSearch({ expand, together })
+
+  function together(first: number, second: number): number {
+    return state({ kind: 'slot', first: packages[first] as Package, second: packages[second] as Package }, [
+      first * 2 + 1,
+      second * 2 + 1,
+    ])
+  }
+
+  function state(fact: Fact, clause: readonly Literal[]): number {
+    facts.push(fact)
+    clauses.push(clause)
+    return facts.length - 1
+  }
+
+  function newVariable(pkg: Package | undefined): number {
+    packages.push(pkg)
+    required.push([])
+    return search.variable()
+  }
+
+  /** The variable of a build; all builds of its name that share its slot come into being together. */
+  function variableOf(pkg: Package): number {
+    const found = variables.get(pkg)
+    if (found !== undefined) return found
+    const peers = choice.visible(pkg.name).filter(({ slot }) => slot === pkg.slot)
+    const group = peers.map((peer) => {
+      const variable = newVariable(peer)
+      variables.set(peer, variable)
+      return variable
+    })
+    search.group(group)
+    return variables.get(pkg) as number
+  }
+
+  function expand(variable: number): void {
+    const branch = branches.get(variable)
+    if (branch) {
+      for (const part of itemsOf(branch.expr)) demand(variable, part, branch.pkg, branch.item)
+      return
+    }
+    const pkg = packages[variable]
+    if (!pkg) return
+    try {
+      const needs = reduceExpr(pkg.needs, pkg.use)
+      for (const item of needs ? itemsOf(needs) : []) demand(variable, item, pkg, item)
+      if (choice.takesRecommends(pkg)) wish(variable, pkg)
+    } catch (error) {
+      if (!isStage5Error(error, 'S5_ATOM_SYNTAX')) throw error
+      const clause = [variable * 2 + 1]
+      search.clause(clause, state({ kind: 'unreadable', pkg, problem: error.message }, clause))
+    }
+  }
+
+  /** `item` is what people are shown: `part` itself, or the any-of that `part` is a branch of. */
+  function demand(owner: number, part: DepExpr, pkg: Package, item: DepExpr): void {
+    if ('block' in part) {
+      for (const other of blocked(part, pkg)) {
+        const clause = [owner * 2 + 1, variableOf(other) * 2 + 1]
+        search.clause(clause, state({ kind: 'blocks', pkg, atom: part.block, other }, clause))
+      }
+      return
+    }
+    const met = answers(part, pkg, item)
+    if (met === undefined) return
+    require(owner, met, item, { kind: 'needs', pkg, item })
+  }
+
+  function require(owner: number, met: readonly number[], source: number | DepExpr, fact: Fact): void {
+    const tier = isOneName(met) ? 0 : 1
+    const literals = met.map((variable) => variable * 2)
+    ;(required[owner] as Requirement[]).push({ tier, variables: met, source })
+    search.require(owner, tier, literals, state(fact, [owner * 2 + 1, ...literals]))
+  }
+
+  function wish(owner: number, pkg: Package): void {
+    const recommends = reduceExpr(pkg.recommends, pkg.use)
+    for (const item of recommends ? itemsOf(recommends) : []) {
+      if ('block' in item) continue
+      const met = answers(item, pkg, item)
+      if (met === undefined || met.length === 0) continue
+      ;(required[owner] as Requirement[]).push({ tier: 2, variables: met, source: item })
+      search.require(
+        owner,
+        2,
+        met.map((variable) => variable * 2),
+        NO_FACT,
+      )
+    }
+  }
+
+  function isOneName(met: readonly number[]): boolean {
+    const first = packages[met[0] ?? -1]
+    return met.length < 2 || (first !== undefined && met.every((one) => packages[one]?.name === first.name))
+  }
+
+  /** The variables of which one must be true, preferred ones first; `undefined` when it holds already. */
+  function answers(part: DepExpr, pkg: Package, item: DepExpr): readonly number[] | undefined {
+    if ('need' in part) {
+      if (choice.isProvided(part.need)) return undefined
+      return choice.candidates(part.need, pkg).map(variableOf)
+    }
+    if ('any' in part) {
+      const met = new Set<number>()
+      for (const branch of part.any) {
+        const found = answers(branch, pkg, item)
+        if (found === undefined) return undefined
+        for (const variable of found) met.add(variable)
+      }
+      return [...met]
+    }
+    if ('block' in part && blocked(part, pkg).length === 0) return undefined
+    const variable = newVariable(undefined)
+    branches.set(variable, { expr: part, pkg, item })
+    return [variable]
+  }
+
+  /**
+   * Which builds a blocker excludes.
+   *
+   * @see Debian Policy 7.4: a package may conflict with a name that it provides itself
+   * @see PMS 8, section 8.3.2: a weak block does not count against the package's own slot, a strong one does
+   */
+  function blocked(part: { readonly block: Atom; readonly strong: boolean }, pkg: Package): Package[] {
+    return choice.candidates(part.block, pkg).filter((other) => {
+      if (other.name !== pkg.name) return true
+      if (pkg.scheme !== 'ebuild') return false
+      return part.strong || other.slot !== pkg.slot
+    })
+  }
+
+  const profile = newVariable(undefined)
+  search.clause([profile * 2], NO_FACT)
+  for (const [request, { atom }] of choice.wanted.entries()) {
+    if (choice.isProvided(atom)) continue
+    const met = choice.candidates(atom).map(variableOf)
+    require(profile, met, request, { kind: 'request', request })
+  }
+  return {
+    facts,
+    clauses,
+    profile,
+    get conflicts() {
+      return search.conflicts
+    },
+    get decisions() {
+      return search.decisions
+    },
+    variableOf,
+    packageOf: (variable) => packages[variable],
+    requirements: (variable) => required[variable] as Requirement[],
+    solve: (assumptions, bounds) => search.solve(assumptions, bounds),
+    trueVariables: () => search.trueVariables(),
+  }
+}
