@@ -5,6 +5,7 @@
 import { type Digest, digestOf } from '../base/digest.ts'
 import { printable, Stage5Error } from '../base/errors.ts'
 import {
+  baseOf,
   comparePaths,
   type Entry,
   entriesOf,
@@ -135,6 +136,12 @@ export function debugfsScript(plan: DataDiskPlan, fileOf: (content: Digest | Xat
       throw input(plan, `a name cannot be written by debugfs: ${printable(line)}`)
     lines.push(line)
   }
+  // Of all commands only mknod takes a name in the current directory and no path.
+  const makeNode = (path: TreePath, ...what: string[]): void => {
+    say('cd', quoted(`/${parentOf(path)}`))
+    say('mknod', quoted(baseOf(path)), ...what)
+    say('cd', '/')
+  }
   const first = new Map<Entry['inode'], TreePath>()
   const links: Entry[] = []
   for (const entry of plan.entries) {
@@ -156,11 +163,11 @@ export function debugfsScript(plan: DataDiskPlan, fileOf: (content: Digest | Xat
         say('symlink', name, quoted(inode.target))
         break
       case 'fifo':
-        say('mknod', name, 'p')
+        makeNode(path, 'p')
         break
       case 'char':
       case 'block':
-        say('mknod', name, inode.type === 'char' ? 'c' : 'b', `${inode.major}`, `${inode.minor}`)
+        makeNode(path, inode.type === 'char' ? 'c' : 'b', `${inode.major}`, `${inode.minor}`)
         break
       case 'socket':
         throw input(plan, `/${printable(path)} is a socket`)
