@@ -100,7 +100,6 @@ export function printable(name: string): string {
       return name.replace(/[^\x20-\x7e]/g, escape5)
     }
   }
-  // oxlint-disable-next-line no-control-regex -- they are what is looked for
   return text.replace(/[\0-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]/g, escape5)
 }
 

@@ -151,12 +151,9 @@ async function emitData({ world, store, profile, composed, output, stem, date }:
     const name = `${stem}.data-${area.name}.ext4`
     await timed(world, name, async () => {
       const seed = `${profile.id} ${area.name}`
-      const disk = await makeDataDisk(area, composed.root.tree, store, join(output.directory, name), {
-        date,
-        seed,
-        signal: world.signal,
-      })
-      output.adopt(name, 'data', disk.size, disk.digest)
+      const target = join(output.directory, name)
+      await makeDataDisk(area, composed.root.tree, store, target, { date, seed, signal: world.signal })
+      await output.adopt(name, 'data')
     })
     made.push({ name: area.name, label: area.label, file: name, size: area.size, paths: [...area.paths] })
   }

@@ -9,7 +9,7 @@ import { printLock } from '../resolve/lock-text.ts'
 import { labelOf } from '../pkg/package.ts'
 import type { Lock } from '../resolve/lock.ts'
 import type { Profile } from '../resolve/profile.ts'
-import { inputDigest, resolve } from '../resolve/resolve.ts'
+import { lockOf, refusalError, resolve } from '../resolve/resolve.ts'
 import type { Facts } from '../stage/facts.ts'
 import { allocateIds, wantedIds } from '../stage/ids.ts'
 import type { Stage } from '../stage/stage.ts'
@@ -17,7 +17,6 @@ import { mergeTrees } from '../tree/merge.ts'
 import type { Root } from '../tree/root.ts'
 import type { Unpacked } from '../tree/unpacked.ts'
 import { emitAll } from './emit-all.ts'
-import { refusal } from './refusal.ts'
 import { mustKeepLedger, type Settled } from './lock-file.ts'
 import type { Recipe } from './recipe.ts'
 import { timed } from './timed.ts'
@@ -34,15 +33,8 @@ export async function plan(world: World, profile: Profile, pins?: Lock): Promise
     ),
   )
   const answer = await timed(world, 'resolve', async () => resolve(profile, indexes, pins))
-  if (!answer.ok) throw refusal(profile, answer)
-  return {
-    version: 1,
-    profile: profile.name,
-    input: inputDigest(profile),
-    repositories: indexes.map(({ repo, kind, snapshot, date }) => ({ name: repo, kind, snapshot, date })),
-    packages: answer.packages,
-    ids: pins?.ids ?? { users: {}, groups: {} },
-  }
+  if (!answer.ok) throw refusalError(answer)
+  return lockOf(profile, indexes, answer.packages, pins?.ids ?? { users: {}, groups: {} })
 }
 
 export interface Composed {

@@ -2,7 +2,7 @@
 import { mkdir, readdir, readlink, rename, rm, symlink, writeFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { type Digest, hexOf } from '../base/digest.ts'
-import { openFileSink } from '../host/file-sink.ts'
+import { measureFile, openFileSink } from '../host/file-sink.ts'
 import type { Sink } from '../emit/emitter.ts'
 
 export interface OutputFile {
@@ -21,7 +21,7 @@ export interface OutputFolder extends AsyncDisposable {
   add(name: string, role: string, fill: (sink: Sink) => Promise<void>): Promise<OutputFile>
   addBytes(name: string, role: string, bytes: Uint8Array | string): Promise<OutputFile>
   /** A file that a tool wrote into `directory`. */
-  adopt(name: string, role: string, size: number, digest: Digest): void
+  adopt(name: string, role: string): Promise<void>
   /** Writes SHA256SUMS, then gives the folder its name and points `aliases` (links beside it) to it. */
   commit(aliases: readonly string[]): Promise<string>
 }
@@ -57,7 +57,9 @@ export async function openOutput(parent: string, name: string): Promise<OutputFo
     add,
     addBytes: (file, role, bytes) =>
       add(file, role, (sink) => sink.write(typeof bytes === 'string' ? Buffer.from(bytes) : bytes)),
-    adopt: (file, role, size, digest) => void files.push({ name: file, role, size, digest }),
+    adopt: async (file, role) => {
+      files.push({ name: file, role, ...(await measureFile(join(directory, file))) })
+    },
     commit: async (aliases) => {
       const sorted = [...files].sort((a, b) => (a.name < b.name ? -1 : 1))
       await writeFile(

@@ -17,8 +17,8 @@ export async function unpackAll(world: World, lock: Lock): Promise<readonly Unpa
   if (missing.length === 0) return known as readonly Unpacked[]
 
   const bytes = missing.reduce((sum, pkg) => sum + pkg.file.size, 0)
-  await using workers = openIngest(bytes, world.threads)
-  await using transaction = await store.begin()
+  await using threads = openIngest(bytes, world.threads)
+  await using transaction = store.begin()
   const made = new Map<Locked, Unpacked>()
   await Promise.all(
     missing.map((pkg) =>
@@ -26,10 +26,17 @@ export async function unpackAll(world: World, lock: Lock): Promise<readonly Unpa
         world.signal.throwIfAborted()
         const repository = await world.repository(pkg.repo)
         const file = await repository.fetch(pkg, world.signal)
-        const unpacked = await ingest(workers, transaction, store, pkg, file, world.signal)
+        const kind = pkg.scheme === 'deb' ? 'deb' : 'native'
+        const name = labelOf(pkg)
+        const job = {
+          kind,
+          file,
+          label: name,
+          expect: { name: pkg.name, version: pkg.version, arch: pkg.arch },
+        } as const
+        const unpacked = await ingest(threads, transaction, store, job, world.signal)
         made.set(pkg, unpacked)
         const { length } = unpacked.tree.names
-        const name = labelOf(pkg)
         world.report({
           kind: 'package.unpacked',
           name,

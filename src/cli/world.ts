@@ -54,6 +54,10 @@ export function openWorld(options: WorldOptions, report: Report, signal: AbortSi
     }
     return undefined
   }
+  const locate = async (path: string): Promise<string | undefined> => {
+    for (const place of places(path)) if ((await stat(place).catch(onlyMissing)) !== undefined) return place
+    return undefined
+  }
   const list: ListDirectory = async (path) => {
     const found = (await Promise.all(places(path).map(listOne))).reverse()
     const byName = new Map(found.flatMap((listed) => listed ?? []).map((one) => [one.name, one]))
@@ -69,7 +73,7 @@ export function openWorld(options: WorldOptions, report: Report, signal: AbortSi
   }
 
   async function openRepository(name: string): Promise<Repository> {
-    const spec = await loadRepository(name, read, list)
+    const spec = await loadRepository(name, read, list, locate)
     const opened = await openTheStore()
     fetcher ??= openFetcher({ offline: options.offline, report })
     const repositoryWorld = { fetcher, directory: join(opened.downloads, name), now: () => now(), report }

@@ -57,7 +57,8 @@ export async function openFileSink(path: string): Promise<FileSink> {
 async function writeAll(file: FileHandle, bytes: Uint8Array, offset: number, path: string): Promise<void> {
   let done = 0
   try {
-    while (done < bytes.length) done += (await file.write(bytes, done, bytes.length - done, offset + done)).bytesWritten
+    while (done < bytes.length)
+      done += (await file.write(bytes, done, bytes.length - done, offset + done)).bytesWritten
   } catch (error) {
     if (error instanceof Error && 'code' in error && (error.code === 'ENOSPC' || error.code === 'EDQUOT'))
       throw new Stage5Error('S5_DISK_FULL', `no space left while writing ${path}`, { cause: error })
@@ -73,5 +74,17 @@ async function hashFile(file: FileHandle): Promise<string> {
     if (bytesRead === 0) return sum.digest('hex')
     sum.update(buffer.subarray(0, bytesRead))
     at += bytesRead
+  }
+}
+
+/** Size and digest of a file that something else wrote; flushed to the disk. */
+export async function measureFile(path: string): Promise<{ size: number; digest: Digest }> {
+  const file = await open(path, 'r+')
+  try {
+    const hex = await hashFile(file)
+    await file.sync()
+    return { size: (await file.stat()).size, digest: `sha256:${hex}` }
+  } finally {
+    await file.close()
   }
 }

@@ -1,5 +1,5 @@
 /** The jobs that worker threads do, with what goes in and what comes out. All of it survives structured clone. */
-import type { Digest } from '../base/digest.ts'
+import type { Staged } from '../store/store.ts'
 
 /** Unpack one package file into a staging directory of the store. */
 export interface IngestInput {
@@ -19,5 +19,5 @@ export interface IngestOutput {
   readonly tree: string
   readonly control: { readonly [member: string]: string }
   /** New contents in the staging directory. */
-  readonly written: readonly { readonly content: Digest; readonly file: string }[]
+  readonly written: readonly Staged[]
 }

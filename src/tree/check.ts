@@ -29,7 +29,6 @@ export function treeProblems(tree: Tree): string[] {
 
 function isPath(path: TreePath): boolean {
   if (path === '') return true
-  // oxlint-disable-next-line no-control-regex -- only NUL cannot be part of a name, and only bytes can
   if (/\0|[^\0-\xff]/.test(path)) return false
   return path.split('/').every((part) => part !== '' && part !== '.' && part !== '..' && part.length <= 255)
 }

@@ -50,7 +50,6 @@ function clean(text: string): string {
   return (
     text
       .replace(/([a-z][a-z0-9+.-]*:\/\/)[^\s/@]+@/gi, '$1***@')
-      // oxlint-disable-next-line no-control-regex -- they are what is taken out
       .replace(
         /[\0-\x09\x0b-\x1f\x7f-\x9f]/g,
         (letter) => `\\x${letter.charCodeAt(0).toString(16).padStart(2, '0')}`,

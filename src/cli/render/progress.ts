@@ -81,7 +81,9 @@ function detailOf(event: Event): string {
       return `${event.name} ${mebibytes(event.bytes)}`
     case 'stage.finished':
       return event.stage
-    default:
+    case 'warning':
+    case 'step.started':
+    case 'step.finished':
       return ''
   }
 }

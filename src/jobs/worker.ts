@@ -1,0 +1,38 @@
+/** The entry of a worker thread: one job a message, one answer each. */
+import { parentPort } from 'node:worker_threads'
+import type { Digest } from '../base/digest.ts'
+import { isStage5Error } from '../base/errors.ts'
+import type { Answer, Job } from '../host/pool.ts'
+import { openReader } from '../store/store.ts'
+import { ingestHere } from './ingest.ts'
+import type { IngestInput } from './messages.ts'
+
+/** Which contents the store has; opened once for each store that this thread is asked to write to. */
+const readers = new Map<string, (content: Digest) => boolean>()
+
+function presentIn(store: string): (content: Digest) => boolean {
+  const has = readers.get(store) ?? openReader(store).has
+  readers.set(store, has)
+  return has
+}
+
+async function answer(job: Job): Promise<Answer> {
+  try {
+    if (job.kind !== 'ingest') throw new RangeError(`unknown job ${job.kind}`)
+    const input = job.input as IngestInput
+    return { ok: true, value: await ingestHere(input, presentIn(input.store)) }
+  } catch (error) {
+    const plain = error instanceof Error ? error : new Error(String(error))
+    if (!isStage5Error(error)) return { ok: false, error: plain }
+    const { code, hint, data } = error
+    return {
+      ok: false,
+      error: new Error(error.message),
+      stage5: { code, data, ...(hint !== undefined && { hint }) },
+    }
+  }
+}
+
+parentPort?.on('message', (job: Job) => {
+  void answer(job).then((value) => parentPort?.postMessage(value))
+})
