@@ -116,6 +116,10 @@ export const CODES = {
     summary: 'There is no output of this profile yet.',
     help: 'Run `stage5 build PROFILE` first.',
   },
+  S5_PACKAGE_INVALID: {
+    summary: 'What a native package shall be called or need cannot be.',
+    help: 'A name is category/name in lower case, a version is semantic (1.2.3), flags are words such as "ssl -ldap", and dependencies are atoms: `app/lib ^1.2 [ssl]`, or `deb:libssl3 (>= 3.0)` for a Debian package.',
+  },
   S5_PACKAGE_UNKNOWN: {
     summary: 'No repository of the profile has a package of this name.',
     help: 'The nearest names are in the message. Check the spelling, the `repositories:` list and the architecture.',

@@ -1,0 +1,115 @@
+/**
+ * Frees what nothing needs. Segments are never changed: what still lives in a segment with garbage moves into a new
+ * segment, published like any other, before the old one goes.
+ */
+import { readdirSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import type { Digest } from '../base/digest.ts'
+import { now } from '../host/clock.ts'
+import { type Disk, diskError } from '../host/disk.ts'
+import type { Catalog, Located } from './catalog.ts'
+import { idOf, type Marked, mark } from './mark.ts'
+import { beginTransaction } from './transaction.ts'
+
+export interface CollectOptions {
+  /**
+   * Records (unpacked packages, stage results, compressed blocks) of segments unused for longer are dropped unless a
+   * ref needs them. Default: all are kept.
+   */
+  readonly maxIdleMs?: number
+  /** Drop records, longest unused first, until objects and records take at most this. What refs need is kept. */
+  readonly maxBytes?: number
+  /** Damaged objects that shall go although they are in use, with the records that need them. */
+  readonly drop?: ReadonlySet<Digest>
+  readonly dryRun?: boolean
+}
+
+export interface Collected {
+  readonly objects: number
+  readonly bytes: number
+}
+
+/** Needs the exclusive lock. */
+export async function collectSegments(
+  root: string,
+  disk: Disk,
+  catalog: Catalog,
+  refs: Iterable<Digest>,
+  options: CollectOptions,
+  signal: AbortSignal | undefined,
+): Promise<Collected> {
+  const folder = join(root, 'segments')
+  catalog.refresh()
+  const { good, damaged } = catalog.segments()
+  const used = new Map(good.map((segment) => [segment, statSync(join(folder, segment)).mtimeMs]))
+  const entries = [...catalog.entries()]
+  const drop = options.drop ?? new Set()
+  const targets = [...refs]
+  const markAll = (since: number): Marked =>
+    mark(catalog, { refs: targets, drop, isFresh: ({ segment }) => (used.get(segment) as number) >= since })
+
+  let since = options.maxIdleMs === undefined ? Number.NEGATIVE_INFINITY : now() - options.maxIdleMs
+  let marked = markAll(since)
+  for (const time of [...new Set(used.values())].sort((a, b) => a - b)) {
+    if (options.maxBytes === undefined || sizeOf(entries, marked) <= options.maxBytes) break
+    if (time < since) continue
+    since = time + 1
+    marked = markAll(since)
+  }
+
+  const kept = new Set<string>()
+  const garbage = new Map<string, Located[]>()
+  const alive = new Map<string, Located[]>()
+  let objects = 0
+  let bytes = 0
+  for (const entry of entries) {
+    const lives = marked.has(idOf(entry)) && !kept.has(idOf(entry))
+    kept.add(idOf(entry))
+    const side = lives ? alive : garbage
+    const list = side.get(entry.segment)
+    if (list) list.push(entry)
+    else side.set(entry.segment, [entry])
+    if (lives) continue
+    bytes += entry.size
+    if (entry.kind === 'object') objects++
+  }
+  if (options.dryRun) return { objects, bytes }
+  signal?.throwIfAborted()
+
+  const dying = [
+    ...new Set([...garbage.keys(), ...good.filter((name) => !alive.has(name))]),
+    ...damaged,
+  ].sort()
+  if (dying.length === 0) return { objects, bytes }
+  await using moved = beginTransaction(root, disk, catalog)
+  try {
+    let files = 0
+    for (const segment of dying)
+      for (const entry of alive.get(segment) ?? []) {
+        if (entry.offset === 0 && !entry.file.endsWith('.pack')) {
+          const file = `moved-${files++}`
+          disk.link(join(folder, segment, entry.file), join(moved.directory, file))
+          moved.place({ ...entry, file })
+        } else moved.put(entry.kind, entry.key, catalog.payload(entry))
+        signal?.throwIfAborted()
+      }
+    await moved.commit()
+    for (const segment of dying) disk.remove(join(folder, segment))
+    await disk.sync(folder, 'file')
+  } catch (error) {
+    throw diskError(error, folder)
+  } finally {
+    catalog.refresh()
+  }
+  return { objects, bytes }
+}
+
+function sizeOf(entries: readonly Located[], marked: Marked): number {
+  return entries.reduce((total, entry) => total + (marked.has(idOf(entry)) ? entry.size : 0), 0)
+}
+
+/** Removes what crashed or ended processes left in staging. Needs the exclusive lock. */
+export function sweepStaging(root: string, disk: Disk): void {
+  const folder = join(root, 'staging')
+  for (const name of readdirSync(folder)) disk.remove(join(folder, name))
+}

@@ -1,0 +1,167 @@
+/**
+ * What a store gains at once: payloads in a staging directory that becomes a segment by one rename, when all of it has
+ * reached the disk. Dispose means abort.
+ */
+import { closeSync, rmSync } from 'node:fs'
+import { basename, join } from 'node:path'
+import { crc32 } from 'node:zlib'
+import { type Disk, diskError, writeAll } from '../host/disk.ts'
+import type { Bodies } from '../tree/bodies.ts'
+import { uniqueName } from '../host/temp.ts'
+import { bodiesIn, type Staged } from './bodies.ts'
+import type { Catalog } from './catalog.ts'
+import { createPack, type Pack } from './pack.ts'
+import { decodeIndex, encodeIndex, type Entry, INDEX_NAME, type Index, type Kind } from './segment.ts'
+
+/** More files than this are made durable by one sync of the file system, fewer one by one. */
+const SINGLE_SYNCS = 16
+
+export interface Transaction extends AsyncDisposable {
+  /** For the thread that owns the store. */
+  readonly bodies: Bodies
+  /** For worker threads: `bodiesIn(directory, reader.has)`, and then `add(list())` here. */
+  readonly directory: string
+  add(list: readonly Staged[]): void
+  /**
+   * Publishes everything or nothing. Afterwards objects are durable and visible to every process that opens the store.
+   * @throws S5_DISK_FULL, S5_DISK_FAILED
+   */
+  commit(): Promise<void>
+}
+
+/** A transaction that takes records too. */
+export interface RecordTransaction extends Transaction {
+  put(kind: Kind, key: string, bytes: Uint8Array): void
+  /** What `put` took and `commit` has not yet published. */
+  peek(kind: Kind, key: string): Buffer | undefined
+  /** A payload that lies in this directory already. */
+  place(entry: Entry): void
+  readonly bytes: number
+}
+
+export function beginTransaction(
+  root: string,
+  disk: Disk,
+  catalog: Catalog,
+  ended: () => void = () => {},
+): RecordTransaction {
+  const name = uniqueName()
+  const directory = join(root, 'staging', name)
+  const entries: Entry[] = []
+  const records = new Map<string, Entry>()
+  const own = bodiesIn(directory, catalog.has, disk)
+  let pack: Pack | undefined
+  let bytes = 0
+  let state: 'open' | 'committing' | 'done' = 'open'
+
+  function step<T>(work: () => T): T {
+    try {
+      return work()
+    } catch (error) {
+      throw diskError(error, directory)
+    }
+  }
+  step(() => disk.makeDirectory(directory))
+
+  function remove(path: string): void {
+    try {
+      rmSync(path, { recursive: true, force: true })
+    } catch {
+      // What stays is in staging, where the next exclusive opening removes it.
+    }
+  }
+
+  function end(): void {
+    state = 'done'
+    ended()
+    pack?.close()
+    try {
+      own[Symbol.dispose]()
+    } catch {
+      // It is thrown away anyway.
+    }
+  }
+
+  function add(list: readonly Staged[]): void {
+    for (const { content, file, offset, size } of list)
+      entries.push({ kind: 'object', key: content.slice(7), file, offset, size, sum: 0 })
+  }
+
+  async function publish(): Promise<void> {
+    add(own.list())
+    pack?.flush()
+    if (entries.length === 0) return remove(directory)
+    const bytes = encodeIndex(entries)
+    const fd = disk.open(join(directory, INDEX_NAME), 'create', 0o400)
+    try {
+      writeAll(disk, fd, bytes, 0, bytes.length)
+    } finally {
+      closeSync(fd)
+    }
+    const files = new Set(entries.map(({ file }) => file))
+    if (files.size > SINGLE_SYNCS) await disk.sync(directory, 'filesystem')
+    else {
+      for (const file of [...files, INDEX_NAME]) await disk.sync(join(directory, file), 'file')
+      await disk.sync(directory, 'file')
+    }
+    const segments = join(root, 'segments')
+    const segment = join(segments, name)
+    disk.rename(directory, segment)
+    try {
+      await disk.sync(segments, 'file')
+    } catch (error) {
+      // The name may be gone after a power cut, so nothing may build on it now.
+      remove(segment)
+      throw error
+    }
+    catalog.adopt(basename(segment), decodeIndex(bytes) as Index)
+  }
+
+  return {
+    bodies: own,
+    directory,
+    add,
+    get bytes() {
+      return bytes
+    },
+    put: (kind, key, payload) => {
+      const id = `${kind} ${key}`
+      if (records.has(id)) return
+      pack ??= createPack(disk, directory, 'records.pack')
+      const offset = step(() => (pack as Pack).append(payload))
+      const entry: Entry = {
+        kind,
+        key,
+        file: pack.name,
+        offset,
+        size: payload.length,
+        sum: kind === 'object' ? 0 : crc32(payload),
+      }
+      bytes += payload.length
+      records.set(id, entry)
+      entries.push(entry)
+    },
+    peek: (kind, key) => {
+      const entry = records.get(`${kind} ${key}`)
+      return entry && step(() => (pack as Pack).read(entry.offset, entry.size))
+    },
+    place: (entry) => void entries.push(entry),
+    commit: async () => {
+      if (state !== 'open') throw new RangeError('this transaction has ended')
+      state = 'committing'
+      try {
+        await publish()
+      } catch (error) {
+        remove(directory)
+        throw diskError(error, directory)
+      } finally {
+        end()
+      }
+    },
+    [Symbol.asyncDispose]: async () => {
+      if (state !== 'open') return
+      end()
+      remove(directory)
+    },
+  }
+}

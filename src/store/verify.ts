@@ -1,0 +1,112 @@
+/** Reads everything back, compares it with its name, and says who is hurt by what is wrong. */
+import { createHash } from 'node:crypto'
+import { closeSync } from 'node:fs'
+import { join } from 'node:path'
+import { crc32 } from 'node:zlib'
+import type { Digest } from '../base/digest.ts'
+import { type Disk, errnoOf } from '../host/disk.ts'
+import type { Catalog, Located } from './catalog.ts'
+import { storedTree } from './mark.ts'
+import { treeOfRecord } from './records.ts'
+
+export interface Problem {
+  /** The object; for a record its key. */
+  readonly content: Digest
+  readonly problem: string
+  /** Refs (`ref NAME`) and owner labels of files that need it, sorted. */
+  readonly usedBy: readonly string[]
+}
+
+const PIECE = 1 << 20
+
+export async function* verifySegments(
+  root: string,
+  disk: Disk,
+  catalog: Catalog,
+  refs: ReadonlyMap<string, Digest>,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<Problem> {
+  catalog.refresh()
+  let users: Map<string, Set<string>> | undefined
+  const piece = Buffer.allocUnsafeSlow(PIECE)
+  for (const segment of catalog.segments().damaged)
+    yield {
+      content: `sha256:${'0'.repeat(64)}`,
+      problem: `the index of segment ${segment} is damaged`,
+      usedBy: [],
+    }
+  for (const entry of catalog.entries()) {
+    signal?.throwIfAborted()
+    const problem = problemOf(entry)
+    if (problem === undefined) continue
+    users ??= usersOf(catalog, refs)
+    yield {
+      content: `sha256:${entry.key}`,
+      problem: entry.kind === 'object' ? problem : `${entry.kind} record: ${problem}`,
+      usedBy: [...(users.get(`${entry.kind} ${entry.key}`) ?? [])].sort(),
+    }
+  }
+
+  function problemOf(entry: Located): string | undefined {
+    const path = join(root, 'segments', entry.segment, entry.file)
+    try {
+      const fd = disk.open(path, 'read')
+      try {
+        return entry.kind === 'object' ? badHash(fd, entry) : badSum(entry)
+      } finally {
+        closeSync(fd)
+      }
+    } catch (error) {
+      const errno = errnoOf(error)
+      if (errno === 'EMFILE' || errno === undefined) throw error
+      return errno === 'ENOENT' ? 'is missing' : `cannot be read (${errno})`
+    }
+  }
+
+  function badHash(fd: number, { key, offset, size }: Located): string | undefined {
+    const sum = createHash('sha256')
+    for (let done = 0; done < size; ) {
+      const count = disk.read(fd, piece, 0, Math.min(PIECE, size - done), offset + done)
+      if (count === 0) return `is cut short: expected ${size} bytes, found ${done}`
+      sum.update(piece.subarray(0, count))
+      done += count
+    }
+    const found = sum.digest('hex')
+    return found === key ? undefined : `has other bytes: found sha256:${found}`
+  }
+
+  function badSum(entry: Located): string | undefined {
+    const found = crc32(catalog.payload(entry))
+    return found === entry.sum ? undefined : `has other bytes: expected CRC ${entry.sum}, found ${found}`
+  }
+}
+
+/** `KIND KEY` → refs and owners of files. */
+function usersOf(catalog: Catalog, refs: ReadonlyMap<string, Digest>): Map<string, Set<string>> {
+  const users = new Map<string, Set<string>>()
+  const add = (id: string, user: string): void => {
+    const found = users.get(id)
+    if (found) found.add(user)
+    else users.set(id, new Set([user]))
+  }
+  const addTree = (digest: Digest, user: string | undefined): void => {
+    if (user !== undefined) add(`tree ${digest.slice(7)}`, user)
+    const tree = storedTree(catalog, digest)
+    for (const { inode, owner } of tree?.names ?? []) {
+      const node = tree?.inodes[inode]
+      if (node?.type !== 'file') continue
+      if (user !== undefined) add(`object ${node.content.slice(7)}`, user)
+      if (owner !== '') add(`object ${node.content.slice(7)}`, owner)
+    }
+  }
+  for (const [name, target] of refs) {
+    add(`object ${target.slice(7)}`, `ref ${name}`)
+    addTree(target, `ref ${name}`)
+  }
+  for (const { kind, key } of catalog.entries()) {
+    if (kind !== 'unpacked' && kind !== 'memo') continue
+    const bytes = catalog.record(kind, key)
+    if (bytes) addTree(treeOfRecord(bytes), undefined)
+  }
+  return users
+}
