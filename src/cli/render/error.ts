@@ -47,14 +47,12 @@ function showBug(error: unknown): Shown {
 
 /** No credentials of URLs, no control characters but newlines. */
 function clean(text: string): string {
-  return (
-    text
-      .replace(/([a-z][a-z0-9+.-]*:\/\/)[^\s/@]+@/gi, '$1***@')
-      .replace(
-        /[\0-\x09\x0b-\x1f\x7f-\x9f]/g,
-        (letter) => `\\x${letter.charCodeAt(0).toString(16).padStart(2, '0')}`,
-      )
-  )
+  return text
+    .replace(/([a-z][a-z0-9+.-]*:\/\/)[^\s/@]+@/gi, '$1***@')
+    .replace(
+      /[\0-\x09\x0b-\x1f\x7f-\x9f]/g,
+      (letter) => `\\x${letter.charCodeAt(0).toString(16).padStart(2, '0')}`,
+    )
 }
 
 /** The paragraph of one code, for `stage5 explain`. */
