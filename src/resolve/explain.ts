@@ -243,6 +243,13 @@ function because(why: ReturnType<typeof rejection>, atom: Atom, pkg: Package): s
   return printHidden(why)
 }
 
+/** What is wrong with `pkg` as an answer to `atom`; `undefined` when nothing is. */
+export function rejectionText(choice: Choice, atom: Atom, pkg: Package): string | undefined {
+  const why = rejection(choice, atom, pkg)
+  if (why === 'version') return `version ${pkg.version}`
+  return why === undefined ? undefined : because(why, atom, pkg)
+}
+
 export function printHidden(why: Hidden): string {
   switch (why.kind) {
     case 'arch':
