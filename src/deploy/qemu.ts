@@ -16,7 +16,7 @@ export interface GuestSpec {
   readonly base?: string
   /** Images of data disks, attached writable in this order. */
   readonly data: readonly string[]
-  /** Words of the kernel command line, behind those for the console and for rebooting after a panic. */
+  /** Words of the kernel command line: the console is added unless one is named, and `panic=-1` in front. */
   readonly cmdline: readonly string[]
   readonly memoryMiB: number
   /** Ports of 127.0.0.1 that lead to TCP ports of the guest. */
@@ -51,7 +51,8 @@ export function qemuArguments(spec: GuestSpec, interactive = false): string[] {
   const forwards = spec.forwards.map(
     ({ host, guest }) => `,hostfwd=tcp:127.0.0.1:${port(host)}-:${port(guest)}`,
   )
-  const words = [`console=${console}`, 'panic=-1', ...spec.cmdline]
+  const own = spec.cmdline.some((word) => word.startsWith('console=')) ? [] : [`console=${console}`]
+  const words = [...own, 'panic=-1', ...spec.cmdline]
   return [
     program,
     ...['-nodefaults', '-no-user-config', '-no-reboot', '-display', 'none'],

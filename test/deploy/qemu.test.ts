@@ -82,4 +82,6 @@ test('an arm64 guest has its own machine and console', () => {
   assert.deepEqual(after(argv, '-machine'), ['virt'])
   assert.deepEqual(after(argv, '-append'), ['console=ttyAMA0 panic=-1'])
   assert.ok(initrd && base && !argv.includes('-initrd'))
+  const named = qemuArguments({ ...SPEC, cmdline: ['console=hvc0', 'panic=5'] })
+  assert.deepEqual(after(named, '-append'), ['panic=-1 console=hvc0 panic=5'])
 })
