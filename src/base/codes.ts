@@ -35,6 +35,10 @@ export const CODES = {
     summary: 'A digest is not written as sha256: and 64 hex digits.',
     help: 'Write digests as they are printed: `sha256:` and 64 lower-case hex digits.',
   },
+  S5_DIRECTORY_EXISTS: {
+    summary: 'A directory was to be made where something stands already.',
+    help: 'stage5 never writes into an existing directory: half of two things would be there. Name another one, or remove it.',
+  },
   S5_DISK_FAILED: {
     summary: 'The system refused to read or write a file.',
     help: 'The message has the file and what the system said. EIO is a failing disk, EROFS a file system that is mounted read-only, EACCES missing rights, EMFILE too few file descriptors (`ulimit -n`). Nothing was left half written; run the same command again when the cause is gone.',

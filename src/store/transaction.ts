@@ -5,6 +5,7 @@
 import { closeSync, rmSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { crc32 } from 'node:zlib'
+import type { Digest } from '../base/digest.ts'
 import { type Disk, diskError, writeAll } from '../host/disk.ts'
 import type { Bodies } from '../tree/bodies.ts'
 import { uniqueName } from '../host/temp.ts'
@@ -49,7 +50,8 @@ export function beginTransaction(
   const directory = join(root, 'staging', name)
   const entries: Entry[] = []
   const records = new Map<string, Entry>()
-  const own = bodiesIn(directory, catalog.has, disk)
+  const contents = new Set<Digest>()
+  const own = bodiesIn(directory, (content) => contents.has(content) || catalog.has(content), disk)
   let pack: Pack | undefined
   let bytes = 0
   let state: 'open' | 'committing' | 'done' = 'open'
@@ -83,8 +85,15 @@ export function beginTransaction(
   }
 
   function add(list: readonly Staged[]): void {
-    for (const { content, file, offset, size } of list)
+    for (const { content, file, offset, size } of list) {
+      if (contents.has(content)) {
+        // Two threads brought the same bytes. What lies in a pack stays there, unnamed.
+        if (!file.endsWith('.pack')) remove(join(directory, file))
+        continue
+      }
+      contents.add(content)
       entries.push({ kind: 'object', key: content.slice(7), file, offset, size, sum: 0 })
+    }
   }
 
   async function publish(): Promise<void> {
