@@ -36,10 +36,11 @@ const MAX_MEMBERS = 1000
 /**
  * A reader of one ar archive.
  * @param file names the archive in errors
+ * @param whole whether all that is needed was read: then what is no member is `trailing-data`
  * @see deb(5): "The file is an ar archive with a magic value of !<arch>. Only the common ar archive format is supported,
  *   with no long file name extensions, but with file names containing an optional trailing slash"
  */
-export function arReader(file: string, handler: ArHandler): ArReader {
+export function arReader(file: string, handler: ArHandler, whole: () => boolean = () => false): ArReader {
   const held = Buffer.alloc(HEADER)
   let wanted = MAGIC.length
   let filled = 0
@@ -61,7 +62,7 @@ export function arReader(file: string, handler: ArHandler): ArReader {
     const text = held.toString('latin1')
     if (text.slice(58) !== '`\n')
       throw fail(
-        members >= 3 ? 'trailing-data' : 'bad-header',
+        whole() ? 'trailing-data' : 'bad-header',
         `no member header where member ${members + 1} should start`,
       )
     const name = text.slice(0, 16).replace(/ +$/, '')
@@ -120,7 +121,7 @@ export function arReader(file: string, handler: ArHandler): ArReader {
         throw fail('magic', `expected a Debian package, found ${shown(held, filled)}`)
       throw fail('truncated', `expected a Debian package, found ${offset} bytes`)
     }
-    if (filled > 0 && members >= 3) throw fail('trailing-data', `${filled} bytes after the last member`)
+    if (filled > 0 && whole()) throw fail('trailing-data', `${filled} bytes after the last member`)
     if (filled > 0 || body > 0 || padding > 0) throw fail('truncated', 'the archive ends inside a member')
   }
 

@@ -122,12 +122,23 @@ async function* framePieces(
     limits.window,
   )
   for await (const chunk of input) {
-    reader.push(chunk)
+    const fault = faultOf(() => reader.push(chunk))
     const pieces = found
     found = []
     yield* pieces
+    if (fault) throw fault.error
   }
   reader.end()
+}
+
+/** What `work` throws, to be thrown after what came before it was passed on. */
+function faultOf(work: () => void): { readonly error: unknown } | undefined {
+  try {
+    work()
+    return undefined
+  } catch (error) {
+    return { error }
+  }
 }
 
 async function* oneFrame(
@@ -249,6 +260,7 @@ async function* throughTool(
     if (fed.failure !== undefined) throw (fed.failure as { cause: unknown }).cause
     if (code === null)
       throw new Stage5Error('S5_TOOL_FAILED', `${tool} was ended by ${killer}`, { data: { argv: [...argv] } })
+    if (fed.bytes === 0) throw refuse('truncated', file, 'there is no compressed data')
     // bzip2 only warns about bytes behind the end, and exits with 0.
     if (code !== 0 || stderr !== '' || !fed.done) throw refused(file, tool, stderr)
   } finally {

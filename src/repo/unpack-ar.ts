@@ -9,49 +9,70 @@ export interface Member {
   readonly body: AsyncIterable<Uint8Array>
 }
 
-type Event = { readonly member: { name: string; size: number } } | { readonly data: Uint8Array } | 'close'
+type Event =
+  | { readonly member: { name: string; size: number } }
+  | { readonly data: Uint8Array }
+  | { readonly error: unknown }
+  | 'close'
 
 /**
  * @param file names the archive in errors
- * @throws S5_ARCHIVE_REFUSED from `next` and from the bodies
+ * @param isLast whether a member is the last that is needed: what follows it and is no member is `trailing-data`
+ * @throws S5_ARCHIVE_REFUSED from `next` and from the bodies, not before what stands in front of the fault was given out
  */
 export function arMembers(
   file: string,
   chunks: AsyncIterable<Uint8Array>,
+  isLast: (name: string) => boolean,
 ): { next(): Promise<Member | undefined> } {
   const events: Event[] = []
-  const reader = arReader(file, {
-    member: (member) => void events.push({ member }),
-    data: (data) => void events.push({ data }),
-    close: () => void events.push('close'),
-  })
+  let whole = false
+  const reader = arReader(
+    file,
+    {
+      member: (member) => {
+        events.push({ member })
+        whole ||= isLast(member.name)
+      },
+      data: (data) => void events.push({ data }),
+      close: () => void events.push('close'),
+    },
+    () => whole,
+  )
   const source = chunks[Symbol.asyncIterator]()
   let ended = false
   let inBody = false
 
-  async function event(): Promise<Event | undefined> {
-    while (events.length === 0 && !ended) {
-      const { done, value } = await source.next()
-      if (done) {
-        ended = true
-        reader.end()
-      } else reader.push(value)
+  function advance({ done, value }: IteratorResult<Uint8Array, unknown>): void {
+    try {
+      if (done) reader.end()
+      else reader.push(value)
+      ended = done === true
+    } catch (error) {
+      ended = true
+      events.push({ error })
     }
-    return events.shift()
+  }
+
+  async function event(): Promise<Exclude<Event, { error: unknown }> | undefined> {
+    while (events.length === 0 && !ended) advance(await source.next())
+    const found = events.shift()
+    if (typeof found === 'object' && 'error' in found) throw found.error
+    return found
   }
 
   async function* body(): AsyncGenerator<Uint8Array> {
     while (inBody) {
       const found = await event()
-      if (found === 'close' || found === undefined) inBody = false
-      else if ('data' in found) yield found.data
+      if (typeof found === 'object' && 'data' in found) yield found.data
+      else inBody = false
     }
   }
 
   async function next(): Promise<Member | undefined> {
     for await (const _ of body());
     const found = await event()
-    if (found === undefined || found === 'close' || 'data' in found) return undefined
+    if (typeof found !== 'object' || !('member' in found)) return undefined
     inBody = true
     return { ...found.member, body: body() }
   }

@@ -21,7 +21,7 @@ export function checkControl(file: string, text: string | undefined, expect?: Ex
     throw refuse('bad-metadata', file, `expected one paragraph in control, found ${stanzas.length}`)
   const fields = [
     ['Package', /^[a-z0-9][a-z0-9+.-]+$/, expect?.name],
-    ['Version', /^(?:[0-9]+:)?[A-Za-z0-9.+~:-]+$/, expect?.version],
+    ['Version', /^(?:[0-9]+:[A-Za-z0-9][A-Za-z0-9.+~:-]*|[A-Za-z0-9][A-Za-z0-9.+~-]*)$/, expect?.version],
     ['Architecture', /^[a-z0-9][a-z0-9-]*$/, expect?.arch],
   ] as const
   for (const [field, syntax, expected] of fields) {

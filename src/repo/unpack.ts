@@ -3,7 +3,7 @@
  * to the store as they come. Nothing is unpacked on a disk, and nothing of the package is run.
  */
 import { open } from 'node:fs/promises'
-import { refuse, Stage5Error } from '../base/errors.ts'
+import { isStage5Error, refuse, Stage5Error } from '../base/errors.ts'
 import { type TarEntry, type TarHandler, type TarLimits, tarReader } from '../format/tar.ts'
 import { type Compression, decompress } from '../host/decompress.ts'
 import type { Bodies } from '../tree/bodies.ts'
@@ -20,34 +20,56 @@ export interface UnpackOptions {
   readonly expect?: Expected
 }
 
+export type NativeOptions = Omit<UnpackOptions, 'expect'>
+
 /** Bytes of the control archive, and of one member of it or of `package.yaml`. */
 const MAX_CONTROL = 2 ** 26
 const MAX_METADATA = 2 ** 24
 const CHUNK = 2 ** 20
 
+/** The bytes of one package, to be read once. */
+export interface Source {
+  /** File name without folders, for errors. */
+  readonly name: string
+  /** Bytes in all. */
+  readonly size: number
+  readonly chunks: AsyncIterable<Uint8Array>
+}
+
 /**
  * Unpack a Debian package. The caller has checked the digest of the file.
  * @throws S5_ARCHIVE_REFUSED with the reason in `data.reason`; S5_FILE_MISSING, S5_TOOL_MISSING, S5_TOOL_FAILED
- * @see deb(5)
  */
 export function unpackDeb(file: string, bodies: Bodies, options: UnpackOptions): Promise<Unpacked> {
-  return unpacking(file, options, async (source) => {
-    const { name, signal } = source
-    const members = arMembers(name, source.chunks)
+  return fromFile(file, options, (source) => unpackDebFrom(source, bodies, options))
+}
+
+/**
+ * Unpack a native package: a `.tar.zst` whose first entry is `package.yaml` and whose files are below `root/`. What the
+ * YAML says is for the caller to check.
+ * @throws S5_ARCHIVE_REFUSED with the reason in `data.reason`; S5_FILE_MISSING
+ */
+export function unpackNative(file: string, bodies: Bodies, options: NativeOptions): Promise<Unpacked> {
+  return fromFile(file, options, (source) => unpackNativeFrom(source, bodies, options))
+}
+
+/**
+ * The same as `unpackDeb`, from bytes that come from anywhere.
+ * @see deb(5)
+ */
+export function unpackDebFrom(source: Source, bodies: Bodies, options: UnpackOptions): Promise<Unpacked> {
+  return refusing(source, options, async (name) => {
+    const { signal } = options
+    const members = arMembers(name, source.chunks, (member) => member.startsWith('data.tar'))
     checkFormat(name, await wholeMember(name, await members.next()))
-    const control = await readControl(await expectMember(source, members.next, 'control.tar'), source)
+    const control = await readControl(await expectMember(name, members.next, 'control.tar'), name, signal)
     checkControl(name, control['control'], options.expect)
-    const data = await expectMember(source, members.next, 'data.tar')
-    const limit = imageLimit(Math.min(data.size, source.size))
+    const data = await expectMember(name, members.next, 'data.tar')
+    const bytes = imageLimit(Math.min(data.size, source.size))
     const builder = treeBuilder(name, options.label, bodies)
     try {
-      const plain = decompress(
-        data.body,
-        compressionOfMember(name, data),
-        { file: name, bytes: limit },
-        signal,
-      )
-      await readTar(name, plain, builder, { bytes: limit })
+      const plain = decompress(data.body, compressionOfMember(name, data), { file: name, bytes }, signal)
+      await readTar(name, plain, builder, { bytes })
     } catch (error) {
       builder.abort()
       throw error
@@ -58,35 +80,26 @@ export function unpackDeb(file: string, bodies: Bodies, options: UnpackOptions):
   })
 }
 
-/**
- * Unpack a native package: a `.tar.zst` whose first entry is `package.yaml` and whose files are below `root/`. What the
- * YAML says is for the caller to check.
- * @throws S5_ARCHIVE_REFUSED with the reason in `data.reason`; S5_FILE_MISSING
- */
-export function unpackNative(
-  file: string,
-  bodies: Bodies,
-  options: Omit<UnpackOptions, 'expect'>,
-): Promise<Unpacked> {
-  return unpacking(file, options, async ({ name, size, chunks, signal }) => {
-    const limit = imageLimit(size)
+/** The same as `unpackNative`, from bytes that come from anywhere. */
+export function unpackNativeFrom(source: Source, bodies: Bodies, options: NativeOptions): Promise<Unpacked> {
+  return refusing(source, options, async (name) => {
+    const bytes = imageLimit(source.size)
     const builder = treeBuilder(name, options.label, bodies, 'root')
     let metadata: Collector | undefined
     const inRoot = () => metadata?.text !== undefined
     const handler: TarHandler = {
       entry: (header) => {
         if (inRoot()) return builder.entry(header)
-        if (metadata || header.type !== 'file' || header.path.replace(/^\.\//, '') !== 'package.yaml')
+        if (header.type !== 'file' || header.path.replace(/^\.\//, '') !== 'package.yaml')
           throw refuse('missing-member', name, 'the first entry is not package.yaml', { entry: header.path })
         metadata = collector(name, header)
       },
-      data: (bytes) => (inRoot() ? builder.data(bytes) : metadata?.data(bytes)),
+      data: (piece) => (inRoot() ? builder.data(piece) : metadata?.data(piece)),
       close: () => (inRoot() ? builder.close() : metadata?.close()),
     }
     try {
-      await readTar(name, decompress(chunks, 'zst', { file: name, bytes: limit }, signal), handler, {
-        bytes: limit,
-      })
+      const plain = decompress(source.chunks, 'zst', { file: name, bytes }, options.signal)
+      await readTar(name, plain, handler, { bytes })
     } catch (error) {
       builder.abort()
       throw error
@@ -96,44 +109,45 @@ export function unpackNative(
   })
 }
 
-interface Source {
-  /** Package and file without its folders, for errors. */
-  readonly name: string
-  /** Bytes. */
-  readonly size: number
-  readonly chunks: AsyncIterable<Uint8Array>
-  readonly signal: AbortSignal
-}
-
-/** Opens the file, and tells package and file apart in the data of every refusal. */
-async function unpacking(
+async function fromFile(
   file: string,
-  { label, signal }: Omit<UnpackOptions, 'expect'>,
+  { label, signal }: NativeOptions,
   work: (source: Source) => Promise<Unpacked>,
 ): Promise<Unpacked> {
   signal.throwIfAborted()
-  const base = file.slice(file.lastIndexOf('/') + 1)
-  const name = `${label} (${base})`
   const handle = await open(file, 'r').catch((cause: unknown) => {
     if ((cause as { code?: unknown }).code !== 'ENOENT') throw cause
     throw new Stage5Error('S5_FILE_MISSING', `${label}: there is no file ${file}`, { cause })
   })
   try {
     const { size } = await handle.stat()
-    const chunks = readChunks(
-      async (buffer) => (await handle.read(buffer, 0, buffer.length)).bytesRead,
-      signal,
-    )
-    return await work({ name, size, chunks, signal })
-  } catch (error) {
-    if (!(error instanceof Stage5Error) || error.code !== 'S5_ARCHIVE_REFUSED') throw error
-    throw new Stage5Error(error.code, error.message, {
-      hint: error.hint,
-      cause: error,
-      data: { ...error.data, package: label, file: base },
+    const read = async (buffer: Uint8Array) => (await handle.read(buffer, 0, buffer.length)).bytesRead
+    return await work({
+      name: file.slice(file.lastIndexOf('/') + 1),
+      size,
+      chunks: readChunks(read, signal),
     })
   } finally {
     await handle.close()
+  }
+}
+
+/** Names the package in every refusal, and tells package and file apart in its data. */
+async function refusing(
+  source: Source,
+  { label, signal }: NativeOptions,
+  work: (name: string) => Promise<Unpacked>,
+): Promise<Unpacked> {
+  signal.throwIfAborted()
+  try {
+    return await work(`${label} (${source.name})`)
+  } catch (error) {
+    if (!isStage5Error(error, 'S5_ARCHIVE_REFUSED')) throw error
+    throw new Stage5Error(error.code, error.message, {
+      hint: error.hint,
+      cause: error,
+      data: { ...error.data, package: label, file: source.name },
+    })
   }
 }
 
@@ -177,7 +191,7 @@ function checkFormat(name: string, member: { name: string; text: string } | unde
 
 /** The next member that does not begin with `_`, which must be `control.tar` or `data.tar` in some compression. */
 async function expectMember(
-  { name }: Source,
+  name: string,
   next: () => Promise<Member | undefined>,
   wanted: 'control.tar' | 'data.tar',
 ): Promise<Member> {
@@ -209,7 +223,11 @@ function compressionOfMember(file: string, { name }: Member): Compression {
 }
 
 /** The members of the control archive: plain files at its top. */
-async function readControl(member: Member, { name, signal }: Source): Promise<{ [member: string]: string }> {
+async function readControl(
+  member: Member,
+  name: string,
+  signal: AbortSignal,
+): Promise<{ [member: string]: string }> {
   const control = new Map<string, string>()
   let current: Collector | undefined
   const handler: TarHandler = {
