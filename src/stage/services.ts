@@ -1,0 +1,97 @@
+/** The busybox init of a guest: inittab, the boot and shutdown scripts, and one small script per service. */
+import { Stage5Error } from '../base/errors.ts'
+import type { IdLedger } from '../resolve/lock.ts'
+import type { ServiceSpec } from '../resolve/profile.ts'
+import { follow } from '../tree/resolve-path.ts'
+import { type Entry, lookup, type Tree } from '../tree/tree.ts'
+import { bootScript, DHCP_SCRIPT, inittab, serviceScript, STOP_SCRIPT } from './boot-scripts.ts'
+import { busyboxOf } from './busybox.ts'
+import { PROFILE_OWNER } from './files.ts'
+import { asJson, byteText, landing, maker, placed, withTree } from './generated.ts'
+import type { Stage } from './stage.ts'
+import { type RunDirectory, runDirectories } from './tmpfiles.ts'
+
+interface Params {
+  readonly services: readonly ServiceSpec[]
+  readonly network: 'none' | 'dhcp'
+  readonly modules: readonly string[]
+  readonly ready: string
+  readonly ids: IdLedger
+  readonly date: number
+}
+
+export const services: Stage = {
+  name: 'services',
+  version: 1,
+  pick: ({ profile: { services: specs, network, kernel, boot }, ids, date }) =>
+    asJson({ services: specs, network, modules: kernel.modules, ready: boot.ready, ids, date }),
+  async run(input, params, { contents }) {
+    const { services: specs, network, modules, ready, ids, date } = params as unknown as Params
+    const { tree } = input
+    const other = otherInit(tree)
+    if (other || !busyboxOf(tree)) {
+      if (specs.length === 0) return input
+      const why = other ? `/${other.path} of ${other.owner} is the init` : 'the root has no busybox'
+      throw new Stage5Error('S5_STAGE_INVALID', `services: services are run by busybox init, but ${why}`, {
+        hint: 'add the package busybox-static, or take the services out of the profile',
+      })
+    }
+    const make = maker('services', date, contents)
+    const script = { mode: 0o755 }
+    const directories: RunDirectory[] = []
+    for (const path of folder(tree, 'usr/lib/tmpfiles.d', '.conf')) {
+      const inode = follow(tree, path)?.inode
+      if (inode?.type === 'file')
+        directories.push(...runDirectories(byteText(await contents.read(inode.content))))
+    }
+    const sysctls = ['usr/lib/sysctl.d', 'etc/sysctl.d'].some(
+      (path) => folder(tree, path, '.conf').length > 0,
+    )
+    const owned = directories.map((each) => numbered(each, ids))
+    const text = bootScript({ services: specs, network, modules, ready, directories: owned, sysctls })
+    const program = follow(tree, 'bin/busybox') ? '/bin/busybox' : '/usr/bin/busybox'
+    const wanted = [
+      await make.file('etc/inittab', inittab(specs, program)),
+      await make.file('etc/init.d/rcS', text, script),
+      await make.file('etc/init.d/rcK', STOP_SCRIPT, script),
+    ]
+    if (network === 'dhcp') wanted.push(await make.file('etc/stage5/udhcpc', DHCP_SCRIPT, script))
+    for (const spec of specs)
+      wanted.push(await make.file(`etc/stage5/services/${spec.name}`, serviceScript(spec), script))
+    for (const path of ['sbin', 'usr/sbin']) {
+      if (!follow(tree, path) || follow(tree, `${path}/init`)) continue
+      wanted.push(make.link(landing(tree, `${path}/init`, 'services'), program))
+      break
+    }
+    return withTree(input, placed(tree, unlessDeclared(tree, wanted), date))
+  },
+}
+
+/** Names as numbers, so that booting asks no name service. */
+function numbered(directory: RunDirectory, ids: IdLedger): RunDirectory {
+  const number = (name: string, ledger: { readonly [name: string]: number }): string =>
+    name === 'root' ? '0' : String(ledger[name] ?? name)
+  return {
+    ...directory,
+    owner: number(directory.owner, ids.users),
+    group: number(directory.group, ids.groups),
+  }
+}
+
+/** What the profile declares under `files:` is not written over. */
+function unlessDeclared(tree: Tree, entries: readonly Entry[]): Entry[] {
+  return entries.filter(({ path }) => lookup(tree, path)?.owner !== PROFILE_OWNER)
+}
+
+/** An init that a package brings and that is not busybox. */
+function otherInit(tree: Tree): Entry | undefined {
+  const found = follow(tree, 'sbin/init') ?? follow(tree, 'usr/sbin/init')
+  return found && found.path !== busyboxOf(tree)?.path ? found : undefined
+}
+
+function folder(tree: Tree, path: string, ending: string): string[] {
+  return tree.names
+    .filter((name) => name.path.startsWith(`${path}/`) && name.path.endsWith(ending))
+    .map((name) => name.path)
+    .filter((name) => !name.slice(path.length + 1).includes('/'))
+}
