@@ -4,7 +4,9 @@ import { dirname, join, normalize } from 'node:path'
 
 const PURE_BUILTINS = new Set(['node:crypto', 'node:zlib', 'node:util', 'node:buffer', 'node:assert/strict'])
 const HIDDEN_EFFECTS =
-  /\b(?:Date\.now|new Date\(\)|Math\.random|process\.|console\.|setTimeout|setInterval|fetch\(|localeCompare|toLocale\w+)/
+  /\b(?:Date\.now|new Date\(\)|Math\.random|process\.|console\.\w+\(|setTimeout|setInterval|fetch\(|localeCompare|toLocale\w+)/
+const IMPORT =
+  /^(?:import|export)\b.* from '([^']+)'|^\} from '([^']+)'|^import '([^']+)'|\bimport\('([^']+)'\)/
 
 /** Rows of the table whose header begins with `first`. */
 function table(text: string, first: string): string[][] {
@@ -47,7 +49,9 @@ function lineProblems(
 ): string[] {
   const own = file.split('/')[0] as string
   const code = line.replace(/^\s*(?:\*|\/\/|\/\*\*).*/, '')
-  const found = /(?:from|import)\s*\(?\s*'([^']+)'/.exec(code)?.[1]
+  const found = IMPORT.exec(code)
+    ?.slice(1)
+    .find((name) => name !== undefined)
   if (!layer.effects && HIDDEN_EFFECTS.test(code))
     return [`${own} is pure; found ${HIDDEN_EFFECTS.exec(code)?.[0]}: take it as an argument`]
   if (found === undefined) return []
@@ -59,7 +63,7 @@ function lineProblems(
   }
   if (found.startsWith('node:'))
     return layer.effects || PURE_BUILTINS.has(found) ? [] : [`${own} is pure and may not import ${found}`]
-  const allowed = importers.get(found)
+  const allowed = importers.get(/^(?:@[^/]+\/)?[^/]+/.exec(found)?.[0] ?? found)
   if (!allowed) return [`${found} is not in the package table of ARCHITECTURE.md`]
   return allowed.some((where) => file === where || file.startsWith(`${where}/`))
     ? []
