@@ -6,7 +6,6 @@
  */
 import type { Digest } from '../base/digest.ts'
 import { Stage5Error } from '../base/errors.ts'
-import type { Json } from '../base/json.ts'
 import { LEVELS } from '../format/squashfs/codec.ts'
 import {
   NO_BODY,
@@ -22,7 +21,7 @@ import type { Tree } from '../tree/tree.ts'
 import type { Blocks, Codec, Emitter, EmitWorld, Sink } from './emitter.ts'
 import { blockKey, type Part, type Plan, type PlannedBlock, planData } from './squashfs-plan.ts'
 
-export interface SquashfsOptions {
+export type SquashfsOptions = {
   readonly codec?: Codec
   /** zstd 1 to 22, default 15; gzip 1 to 9, default 9. */
   readonly level?: number
@@ -34,7 +33,6 @@ export interface SquashfsOptions {
   readonly exports?: boolean
   /** Keep extended attributes; default true. */
   readonly xattrs?: boolean
-  readonly [key: string]: Json | undefined
 }
 
 /** Contents that can give a part of a body without reading the rest of it. */
@@ -99,14 +97,10 @@ function settingsOf(options: SquashfsOptions): SquashfsSettings {
   return { codec, level, blockSize, mtime, exports, xattrs }
 }
 
-function badOption(option: string, expected: string, found: Json): Stage5Error {
-  return new Stage5Error(
-    'S5_IMAGE_INPUT',
-    `squashfs: ${option}: expected ${expected}, found ${String(found)}`,
-    {
-      data: { format: 'squashfs', option, expected, found },
-    },
-  )
+function badOption(option: string, expected: string, found: string | number): Stage5Error {
+  return new Stage5Error('S5_IMAGE_INPUT', `squashfs: ${option}: expected ${expected}, found ${found}`, {
+    data: { format: 'squashfs', option, expected, found },
+  })
 }
 
 interface Stored {
@@ -186,31 +180,31 @@ async function packer(
     `zeros/${blockSize}`,
     async () => new Uint8Array(blockSize),
   )
-  const source: PartBlocks = 'compressParts' in blocks ? (blocks as PartBlocks) : partBlocks(blocks, contents)
+  const compressParts = compressPartsOf(blocks, contents)
   return async (block) => {
     signal.throwIfAborted()
     const key = blockKey(block, blockSize)
-    const packed = await source.compressParts(codec, level, key, block.parts)
+    const packed = await compressParts(codec, level, key, block.parts)
     const isHole = block.content !== undefined && !packed.isRaw && equalBytes(packed.bytes, zeros)
     return isHole ? { bytes: packed.bytes.subarray(0, 0), isRaw: false } : packed
   }
 }
 
+type CompressParts = PartBlocks['compressParts']
+
 /** Any `Blocks` as one that takes parts: they are read here, on a miss, or when they turn out not to get smaller. */
-function partBlocks(blocks: Blocks, contents: Contents): PartBlocks {
+function compressPartsOf(blocks: Blocks | PartBlocks, contents: Contents): CompressParts {
+  if ('compressParts' in blocks) return (...request) => blocks.compressParts(...request)
   const read = partReader(contents)
-  return {
-    compress: blocks.compress,
-    compressParts: async (codec, level, key, parts) => {
-      let input: Uint8Array | undefined
-      const load = async (): Promise<Uint8Array> => {
-        input = await readParts(parts, read)
-        return input
-      }
-      const bytes = await blocks.compress(codec, level, key, load)
-      const length = parts.reduce((sum, part) => sum + part.length, 0)
-      return bytes.length < length ? { bytes, isRaw: false } : { bytes: input ?? (await load()), isRaw: true }
-    },
+  return async (codec, level, key, parts) => {
+    let input: Uint8Array | undefined
+    const load = async (): Promise<Uint8Array> => {
+      input = await readParts(parts, read)
+      return input
+    }
+    const bytes = await blocks.compress(codec, level, key, load)
+    const length = parts.reduce((sum, part) => sum + part.length, 0)
+    return bytes.length < length ? { bytes, isRaw: false } : { bytes: input ?? (await load()), isRaw: true }
   }
 }
 
