@@ -45,7 +45,6 @@ export function consoleFeed(): ConsoleFeed {
   }
   const add = (more: string): void => {
     const all = unfinished + more.replaceAll('\r', '')
-    // oxlint-disable-next-line no-control-regex -- it is what is looked for
     unfinished = ended ? '' : (/\x1b(?:\[[0-?]{0,32}[ -/]{0,8})?$/.exec(all)?.[0] ?? '')
     text += plain(all.slice(0, all.length - unfinished.length))
     if (text.length > KEPT) {
@@ -114,6 +113,5 @@ export function consoleFeed(): ConsoleFeed {
 /** Without control sequences (ECMA-48 CSI, and the two-byte escapes). */
 function plain(text: string): string {
   if (!text.includes('\x1b')) return text
-  // oxlint-disable-next-line no-control-regex -- they are what is looked for
   return text.replace(/\x1b(?:\[[0-?]*[ -/]*[@-~]|[@-Z\\-_=>78c])/g, '')
 }

@@ -3,7 +3,7 @@ import { existsSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { isStage5Error } from '../../src/base/errors.ts'
-import { makeDataDisk } from '../../src/deploy/data-disk.ts'
+import { copyDataDisk, makeDataDisk } from '../../src/deploy/data-disk.ts'
 import { findTool, run } from '../../src/host/run.ts'
 import { temporaryDirectory } from '../../src/host/temp.ts'
 import { memoryContents } from '../../src/tree/contents.ts'
@@ -114,6 +114,15 @@ test('an area that cannot hold its content leaves nothing behind', { skip }, asy
     (error) => isStage5Error(error, 'S5_TOOL_FAILED') && /debugfs could not fill/.test(error.message),
   )
   assert.equal(existsSync(image), false)
+})
+
+test('a copy has the same bytes and the same holes', { skip }, async () => {
+  using folder = temporaryDirectory()
+  const [image, copy] = [join(folder.path, 'data.img'), join(folder.path, '-copy')]
+  await makeDataDisk(area, await root(), contents, image, options)
+  await copyDataDisk(image, copy, options.signal)
+  assert.ok(readFileSync(image).equals(readFileSync(copy)))
+  assert.ok(statSync(copy).blocks * 512 < 4 * MIB, 'sparse')
 })
 
 test('an existing file is not overwritten', { skip }, async () => {
