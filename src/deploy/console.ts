@@ -25,11 +25,14 @@ export interface ConsoleFeed {
   end(): void
 }
 
-/** Characters kept of one console: a guest that prints for ever must not fill our memory. */
+/** A guest that prints for ever must not fill our memory. */
 const KEPT = 4_000_000
 
-/** A console without carriage returns and terminal control sequences. */
-export function consoleFeed(): ConsoleFeed {
+/**
+ * A console without carriage returns and terminal control sequences.
+ * @param kept characters that are remembered; when they are exceeded the older half goes
+ */
+export function consoleFeed(kept: number = KEPT): ConsoleFeed {
   const decoder = new StringDecoder('utf8')
   let text = ''
   /** The beginning of a control sequence whose end has not come yet. */
@@ -47,8 +50,8 @@ export function consoleFeed(): ConsoleFeed {
     const all = unfinished + more.replaceAll('\r', '')
     unfinished = ended ? '' : (/\x1b(?:\[[0-?]{0,32}[ -/]{0,8})?$/.exec(all)?.[0] ?? '')
     text += plain(all.slice(0, all.length - unfinished.length))
-    if (text.length > KEPT) {
-      const cut = text.indexOf('\n', text.length - KEPT / 2) + 1
+    if (text.length > kept) {
+      const cut = text.indexOf('\n', text.length - Math.floor(kept / 2)) + 1
       start += cut
       text = text.slice(cut)
     }
