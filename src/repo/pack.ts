@@ -75,7 +75,7 @@ export async function packDirectory(directory: string, options: PackOptions): Pr
   await run(tarArguments(directory, scratch.path, tar, time, options.keepOwners === true), {
     ...(options.signal ? { signal: options.signal } : {}),
   })
-  return compress(tar, join(options.out, nativeFileName(metadata)), options.signal)
+  return await compress(tar, join(options.out, nativeFileName(metadata)), options.signal)
 }
 
 function metadataOf(options: PackOptions, installedSize: number, time: number): NativeMetadata {
