@@ -1,0 +1,20 @@
+/** The stages that pipelines in YAML may name. */
+import { busybox } from './busybox.ts'
+import { certs } from './certs.ts'
+import { clamp } from './clamp.ts'
+import { etc } from './etc.ts'
+import { files } from './files.ts'
+import { modulesStage } from './modules.ts'
+import { osRelease } from './os-release.ts'
+import { services } from './services.ts'
+import type { Stage } from './stage.ts'
+import { users } from './users.ts'
+import { usrmerge } from './usrmerge.ts'
+
+/** Stages by name. */
+export const STAGES: ReadonlyMap<string, Stage> = new Map(
+  [busybox, certs, clamp, etc, files, modulesStage, osRelease, services, users, usrmerge].map((stage) => [
+    stage.name,
+    stage,
+  ]),
+)
