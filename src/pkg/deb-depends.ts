@@ -8,7 +8,7 @@ export type RelationKind = 'need' | 'block'
 export const NOTHING: DepExpr = { all: [] }
 
 const RELATION =
-  /^([A-Za-z0-9][A-Za-z0-9+._-]*)(?::([a-z0-9-]+))?\s*(?:\(\s*(<<|<=|>=|>>|=|<|>)\s*([^\s()]+)\s*\))?\s*(?:\[([^\]]*)\])?\s*(?:<[^>]*>\s*)*$/
+  /^([A-Za-z0-9][A-Za-z0-9+._-]*)(?::([a-z0-9-]+))?\s*(?:\(\s*(<<|<=|>=|>>|=|<|>)\s*([A-Za-z0-9.+~:-]+)\s*\))?\s*(?:\[([^\]]*)\])?\s*(?:<[^>]*>\s*)*$/
 
 type Op = '<' | '<=' | '=' | '>=' | '>'
 /** A lone `<` or `>` is an old writing of `<=` and `>=` (deb-control(5)). */
