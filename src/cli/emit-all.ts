@@ -21,6 +21,9 @@ import { diskUsage, diskUsageText, manifest, packagesText } from './reports.ts'
 import { timed } from './timed.ts'
 import type { World } from './world.ts'
 
+/** The console for scripts and people; a panic reboots instead of standing still (kernel-parameters.txt). */
+const CMDLINE = ['console=ttyS0', 'panic=10']
+
 /** Everything that one build writes with. */
 interface Job {
   readonly world: World
@@ -140,7 +143,8 @@ async function emitKernel(job: Job): Promise<{ [key: string]: Json }> {
     compress: 'zstd',
     level: 19,
   })
-  const cmdline = ['console=ttyS0', 'panic=10', ...profile.kernel.cmdline].join(' ')
+  const words = [...CMDLINE, ...profile.kernel.cmdline]
+  const cmdline = [...new Set(words)].join(' ')
   await output.addBytes(`${stem}.cmdline`, 'cmdline', `${cmdline}\n`)
   return { kernel: `${stem}.vmlinuz`, initrd: `${stem}.initrd`, base: `${stem}.squashfs`, cmdline, release }
 }

@@ -17,6 +17,7 @@ export interface BootRecord {
   readonly kernel?: string
   readonly initrd?: string
   readonly base?: string
+  /** Words of the kernel command line. */
   readonly cmdline?: string
   readonly data: readonly DataRecord[]
   readonly ready: string

@@ -1,5 +1,5 @@
 /** `stage5 boot PROFILE`: run the newest output in QEMU, with its data disks, on the console. */
-import { copyFile, mkdir, readFile, rename, rm, stat } from 'node:fs/promises'
+import { copyFile, mkdir, rename, rm, stat } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { Stage5Error } from '../../base/errors.ts'
 import { probeAccel } from '../../deploy/accel.ts'
@@ -93,7 +93,6 @@ async function guestSpec(
     })
   const memory = textOption(words, 'memory')
   const arch = image.arch as GuestArch
-  const cmdline = record.cmdline === undefined ? '' : await readFile(join(directory, record.cmdline), 'utf8')
   const append = textOption(words, 'append') ?? ''
   return {
     arch,
@@ -101,7 +100,7 @@ async function guestSpec(
     initrd: join(directory, record.initrd),
     ...(record.base !== undefined && { base: join(directory, record.base) }),
     data: await dataDisks(world, words, directory, manifest),
-    cmdline: `${cmdline} ${append}`.split(/\s+/).filter((word) => word !== ''),
+    cmdline: `${record.cmdline ?? ''} ${append}`.split(/\s+/).filter((word) => word !== ''),
     memoryMiB: memory === undefined ? record.memory : parseMemory('--memory', memory),
     forwards: forwardsOf(words),
     network: true,
