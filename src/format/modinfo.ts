@@ -1,4 +1,5 @@
 /** What a kernel module says about itself: the `.modinfo` section, and the symbols that it exports. */
+import { bufferOf } from '../base/bytes.ts'
 import { type ElfSection, elfSections, sectionBytes } from './elf.ts'
 
 export interface Modinfo {
@@ -14,6 +15,8 @@ export interface Modinfo {
   readonly vermagic: string
   /** Exported symbols, sorted by bytes. */
   readonly exports: readonly string[]
+  /** Symbols that it takes from the kernel and from other modules, in the order of its symbol table. */
+  readonly imports: readonly string[]
 }
 
 /**
@@ -32,7 +35,7 @@ export function parseModinfo(bytes: Uint8Array): Modinfo | undefined {
     softdeps: fields.get('softdep') ?? [],
     firmware: fields.get('firmware') ?? [],
     vermagic: fields.get('vermagic')?.[0] ?? '',
-    exports: exportsOf(bytes, sections),
+    ...symbolsOf(bytes, sections),
   }
 }
 
@@ -70,16 +73,47 @@ export function parseBuiltinModinfo(bytes: Uint8Array): readonly BuiltinInfo[] {
   return [...modules].map(([name, aliases]) => ({ name, aliases }))
 }
 
-/** Names in `__ksymtab_strings`; before Linux 5.4 the section holds names of namespaces, too, which are empty then. */
-function exportsOf(bytes: Uint8Array, sections: readonly ElfSection[]): readonly string[] {
-  const strings = bytesOf(bytes, sections, '__ksymtab_strings')
-  if (!strings) return []
-  const names = new Set(
-    textOf(strings)
-      .split('\0')
-      .filter((name) => name !== ''),
+/**
+ * Symbols of a relocatable object: those that it exports to other modules (`__ksymtab_NAME`), sorted by bytes, and
+ * those that it does not define itself, in the order of its symbol table.
+ */
+function symbolsOf(
+  bytes: Uint8Array,
+  sections: readonly ElfSection[],
+): { readonly exports: readonly string[]; readonly imports: readonly string[] } {
+  const table = sections.find(({ type }) => type === 2)
+  const symbols = table && sectionBytes(bytes, table)
+  const strings = table && sections[table.link] && sectionBytes(bytes, sections[table.link] as ElfSection)
+  if (!symbols || !strings) return { exports: [], imports: [] }
+  const wide = bytes[4] === 2
+  const little = bytes[5] === 1
+  const step = wide ? 24 : 16
+  const view = bufferOf(symbols)
+  const names = bufferOf(strings)
+  const exports = new Set<string>()
+  const imports = new Set<string>()
+  for (let at = step; at + step <= view.length; at += step) {
+    const nameAt = little ? view.readUInt32LE(at) : view.readUInt32BE(at)
+    // st_shndx; SHN_UNDEF is 0 in either byte order
+    const undefinedHere = view.readUInt16LE(at + (wide ? 6 : 14)) === 0
+    if (!undefinedHere && !startsWith(names, nameAt, EXPORT)) continue
+    const end = names.indexOf(0, nameAt)
+    if (end < 0 || end === nameAt || end - nameAt > MAX_NAME) continue
+    const name = names.toString('latin1', nameAt, end)
+    if (undefinedHere) imports.add(name)
+    else exports.add(name.slice(EXPORT.length))
+  }
+  return { exports: [...exports].sort(), imports: [...imports] }
+}
+
+const EXPORT = Buffer.from('__ksymtab_')
+const MAX_NAME = 512
+
+function startsWith(bytes: Buffer, at: number, prefix: Buffer): boolean {
+  return (
+    at + prefix.length <= bytes.length &&
+    bytes.compare(prefix, 0, prefix.length, at, at + prefix.length) === 0
   )
-  return [...names].sort()
 }
 
 function bytesOf(bytes: Uint8Array, sections: readonly ElfSection[], name: string): Uint8Array | undefined {
@@ -88,5 +122,5 @@ function bytesOf(bytes: Uint8Array, sections: readonly ElfSection[], name: strin
 }
 
 function textOf(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1')
+  return bufferOf(bytes).toString('latin1')
 }

@@ -4,7 +4,7 @@ import { certs } from './certs.ts'
 import { clamp } from './clamp.ts'
 import { etc } from './etc.ts'
 import { files } from './files.ts'
-import { modulesStage } from './modules.ts'
+import { modules } from './modules.ts'
 import { osRelease } from './os-release.ts'
 import { services } from './services.ts'
 import type { Stage } from './stage.ts'
@@ -13,7 +13,7 @@ import { usrmerge } from './usrmerge.ts'
 
 /** Stages by name. */
 export const STAGES: ReadonlyMap<string, Stage> = new Map(
-  [busybox, certs, clamp, etc, files, modulesStage, osRelease, services, users, usrmerge].map((stage) => [
+  [busybox, certs, clamp, etc, files, modules, osRelease, services, users, usrmerge].map((stage) => [
     stage.name,
     stage,
   ]),

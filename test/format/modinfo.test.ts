@@ -1,6 +1,7 @@
 /** Kernel modules: their own words, and those of the modules that are built in. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import fc from 'fast-check'
 import { parseBuiltinModinfo, parseModinfo } from '../../src/format/modinfo.ts'
 import { makeElf } from '../helpers/make-elf.ts'
 
@@ -8,20 +9,40 @@ const INFO =
   'license=GPL\0alias=virtio:d00000002v*\0alias=fs-x\0depends=virtio,virtio_ring\0softdep=pre: crc32c\0' +
   '\0\0firmware=a/b.bin\0parm=x:a=b\0name=virtio_blk\0vermagic=6.1.0 SMP \0'
 
-test('the fields of a module are read in order', () => {
-  const bytes = makeElf({
-    type: 1,
-    sections: { '.modinfo': Buffer.from(INFO), __ksymtab_strings: Buffer.from('zeta\0alpha\0\0alpha\0') },
-  })
-  assert.deepEqual(parseModinfo(bytes), {
-    name: 'virtio_blk',
-    depends: ['virtio', 'virtio_ring'],
-    aliases: ['virtio:d00000002v*', 'fs-x'],
-    softdeps: ['pre: crc32c'],
-    firmware: ['a/b.bin'],
-    vermagic: '6.1.0 SMP ',
-    exports: ['alpha', 'zeta'],
-  })
+for (const bits of [32, 64] as const)
+  for (const little of [true, false])
+    test(`the fields of a ${bits} bit ${little ? 'little' : 'big'} endian module are read in order`, () => {
+      const bytes = makeElf({
+        bits,
+        little,
+        type: 1,
+        sections: { '.modinfo': Buffer.from(INFO), __ksymtab_strings: Buffer.from('NAMESPACE\0') },
+        exports: ['zeta', 'alpha'],
+        imports: ['printk', 'abc', 'printk'],
+      })
+      assert.deepEqual(parseModinfo(bytes), {
+        name: 'virtio_blk',
+        depends: ['virtio', 'virtio_ring'],
+        aliases: ['virtio:d00000002v*', 'fs-x'],
+        softdeps: ['pre: crc32c'],
+        firmware: ['a/b.bin'],
+        vermagic: '6.1.0 SMP ',
+        exports: ['alpha', 'zeta'],
+        imports: ['printk', 'abc'],
+      })
+    })
+
+test('changed bytes give a value, never an exception', () => {
+  const whole = makeElf({ sections: { '.modinfo': Buffer.from(INFO) }, exports: ['a'], imports: ['b'] })
+  fc.assert(
+    fc.property(fc.array(fc.tuple(fc.nat(whole.length - 1), fc.nat(255)), { maxLength: 8 }), (edits) => {
+      const bytes = Buffer.from(whole)
+      for (const [at, value] of edits) bytes[at] = value
+      const info = parseModinfo(bytes)
+      assert.ok(info === undefined || info.exports.length <= 1)
+    }),
+    { numRuns: 500 },
+  )
 })
 
 test('an empty depends field means no dependency', () => {

@@ -16,6 +16,9 @@ export interface ElfParts {
   readonly symbols?: readonly string[]
   readonly notes?: readonly { readonly owner: string; readonly type: number; readonly body: Uint8Array }[]
   readonly sections?: { readonly [name: string]: Uint8Array }
+  /** Symbols of a kernel module. */
+  readonly exports?: readonly string[]
+  readonly imports?: readonly string[]
 }
 
 /** The file; all addresses equal offsets, in one PT_LOAD. */
@@ -74,15 +77,31 @@ export function makeElf(parts: ElfParts): Uint8Array {
   }
 
   const sections = Object.entries(parts.sections ?? {}).map(([name, bytes]) => ({ name, bytes }))
+  const symbols = [
+    ...(parts.imports ?? []).map((name) => ({ name, section: 0 })),
+    ...(parts.exports ?? []).map((name) => ({ name: `__ksymtab_${name}`, section: 1 })),
+  ]
+  if (symbols.length > 0) {
+    let nameAt = 1
+    const rows = symbols.map(({ name, section }) => {
+      const [start, place] = [number(nameAt, 4), Buffer.concat([number(0x10, 2), number(section, 2)])]
+      nameAt += name.length + 1
+      return wide ? Buffer.concat([start, place, words(0, 0)]) : Buffer.concat([start, words(0, 0), place])
+    })
+    const table = Buffer.concat([Buffer.alloc(wide ? 24 : 16), ...rows])
+    const strtab = Buffer.from(['', ...symbols.map(({ name }) => name), ''].join('\0'), 'latin1')
+    sections.push({ name: '.symtab', bytes: table }, { name: '.strtab', bytes: strtab })
+  }
   let sectionsAt = 0
   if (sections.length > 0) {
     const names = ['', ...sections.map(({ name }) => name), '.shstrtab']
     const table = Buffer.from(`${names.join('\0')}\0`, 'latin1')
     const rows = [...sections, { name: '.shstrtab', bytes: table }].map(({ name, bytes }) => {
-      const nameAt = names.slice(0, names.lastIndexOf(name)).join('\0').length + 1
-      const kind = name === '.shstrtab' ? 3 : 1
+      const nameAt = names.slice(0, names.indexOf(name)).join('\0').length + 1
+      const kind = name === '.symtab' ? 2 : name.endsWith('strtab') ? 3 : 1
+      const link = name === '.symtab' ? sections.length : 0
       const start = Buffer.concat([number(nameAt, 4), number(kind, 4), words(0, 0, put(bytes), bytes.length)])
-      return Buffer.concat([start, number(0, 4), number(0, 4), words(1, 0)])
+      return Buffer.concat([start, number(link, 4), number(0, 4), words(1, 0)])
     })
     sectionsAt = put(Buffer.concat([Buffer.alloc(wide ? 64 : 40), ...rows]))
   }
