@@ -1,0 +1,242 @@
+/**
+ * Seeded mutations of every archive of the corpus: `fuzz.ts [seconds] [seed]`.
+ *
+ * The invariant: a value or a `Stage5Error`, in bounded time and memory. What breaks it is written to
+ * `test/corpus/<target>-<digest>.bin`, to be committed; the fuzz test replays those first.
+ */
+import { globSync, readFileSync, writeFileSync } from 'node:fs'
+import { basename } from 'node:path'
+import { digestOf, hexOf } from '../../src/base/digest.ts'
+import { Stage5Error } from '../../src/base/errors.ts'
+import { stanzasOf } from '../../src/format/deb822.ts'
+import { tarReader } from '../../src/format/tar.ts'
+import { unpackDebFrom, unpackNativeFrom } from '../../src/repo/unpack.ts'
+import { treeBuilder } from '../../src/repo/unpack-tree.ts'
+import { DEB_CASES, NATIVE_CASES } from '../corpus/packages.ts'
+import { TAR_CASES } from '../corpus/tar.ts'
+import { memoryBodies } from '../helpers/bodies.ts'
+
+const MAX_MS = 10_000
+const MAX_RSS = 400e6
+/** Larger inputs make few mutations per second. */
+const MAX_INPUT = 20_000
+
+type Random = (below: number) => number
+
+interface Target {
+  readonly inputs: readonly Buffer[]
+  run(bytes: Buffer, random: Random): Promise<void>
+}
+
+const signal = new AbortController().signal
+const settings = { label: 'fuzz_1', signal }
+
+async function* cut(bytes: Buffer, random: Random): AsyncGenerator<Uint8Array> {
+  for (let at = 0; at < bytes.length; ) {
+    const next = at + 1 + random(2000)
+    yield bytes.subarray(at, next)
+    at = next
+  }
+}
+
+/** Whether Node unpacks all of it itself: starting programs would be most of the time. */
+function builtIn(bytes: Buffer): boolean {
+  return bytes.length <= MAX_INPUT && !/tar\.(?:xz|bz2|lzma)/.test(bytes.toString('latin1'))
+}
+
+const TARGETS: { readonly [name: string]: Target } = {
+  tar: {
+    inputs: TAR_CASES.map(({ bytes }) => bytes).filter(builtIn),
+    run: async (bytes, random) => {
+      const bodies = memoryBodies()
+      const builder = treeBuilder('fuzz.tar', 'fuzz_1', bodies)
+      try {
+        const reader = tarReader('fuzz.tar', builder, { bytes: 2 ** 28 })
+        for await (const chunk of cut(bytes, random)) reader.push(chunk)
+        reader.end()
+        builder.tree()
+      } finally {
+        builder.abort()
+        checkFinished(bodies)
+      }
+    },
+  },
+  deb: {
+    inputs: DEB_CASES.map(({ bytes }) => bytes).filter(builtIn),
+    run: async (bytes, random) => {
+      if (!builtIn(bytes)) return
+      const bodies = memoryBodies()
+      const source = { name: 'fuzz.deb', size: bytes.length, chunks: cut(bytes, random) }
+      await unpackDebFrom(source, bodies, settings).finally(() => checkFinished(bodies))
+    },
+  },
+  native: {
+    inputs: NATIVE_CASES.map(({ bytes }) => bytes).filter(builtIn),
+    run: async (bytes, random) => {
+      const bodies = memoryBodies()
+      const source = { name: 'fuzz.tar.zst', size: bytes.length, chunks: cut(bytes, random) }
+      await unpackNativeFrom(source, bodies, settings).finally(() => checkFinished(bodies))
+    },
+  },
+  deb822: {
+    inputs: ['Package: a\nVersion: 1\nDescription: x\n y\n .\n z\n\nPackage: b\n', '# c\nA:\n\tb\r\n \n'].map(
+      (text) => Buffer.from(text),
+    ),
+    run: async (bytes) => {
+      for (const stanza of stanzasOf(bytes)) for (const [name] of stanza.fields()) stanza.get(name)
+    },
+  },
+}
+
+function checkFinished(bodies: ReturnType<typeof memoryBodies>): void {
+  if (bodies.unfinished() !== 0) throw new Error('a body was neither closed nor aborted')
+}
+
+/** The same numbers for the same seed. */
+export function randomOf(seed: number): Random {
+  let state = seed >>> 0
+  return (below) => {
+    state = (state + 0x6d2b79f5) >>> 0
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1)
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)
+    return ((mixed ^ (mixed >>> 14)) >>> 0) % below
+  }
+}
+
+/** One to four changes, then, mostly, checksums that are right again: else nothing gets past them. */
+function mutated(bytes: Buffer, others: readonly Buffer[], random: Random): Buffer {
+  let result: Buffer = Buffer.from(bytes)
+  for (let changes = 1 + random(4); changes > 0; changes--) result = changed(result, others, random)
+  if (random(4) > 0) mendChecksums(result)
+  return result
+}
+
+function changed(bytes: Buffer, others: readonly Buffer[], random: Random): Buffer {
+  if (bytes.length === 0) return Buffer.from([random(256)])
+  const at = random(bytes.length)
+  switch (random(8)) {
+    case 0:
+      bytes[at] = (bytes[at] as number) ^ (1 << random(8))
+      return bytes
+    case 1:
+      bytes[at] = [0, 0xff, 0x80, 0x2f, 0x2e, 0x20, 0x0a, 0x39][random(8)] as number
+      return bytes
+    case 2:
+      return bytes.subarray(0, at)
+    case 3: {
+      const from = random(bytes.length)
+      return Buffer.concat([bytes.subarray(0, at), bytes.subarray(from, from + random(1024))])
+    }
+    case 4: {
+      const block = at - (at % 512)
+      return Buffer.concat([
+        bytes.subarray(0, block),
+        bytes.subarray(block, block + 512),
+        bytes.subarray(block),
+      ])
+    }
+    case 5: {
+      const other = others[random(others.length)] as Buffer
+      const from = random(other.length + 1)
+      other.copy(bytes, at, from, from + random(600))
+      return bytes
+    }
+    case 6:
+      // A field of a tar header: name, mode, owner, size, time, flag, link, magic, prefix.
+      return poked(
+        bytes,
+        at - (at % 512) + ([0, 100, 108, 116, 124, 136, 156, 157, 257, 345][random(10)] as number),
+        random,
+      )
+    default:
+      return Buffer.concat([
+        bytes.subarray(0, at),
+        Buffer.alloc(1 + random(3), random(256)),
+        bytes.subarray(at),
+      ])
+  }
+}
+
+function poked(bytes: Buffer, at: number, random: Random): Buffer {
+  const words = [
+    '../',
+    '/',
+    '77777777777',
+    '\xff\xff\xff\xff',
+    '\x80\0\0',
+    'x',
+    'g',
+    'L',
+    '1',
+    '2',
+    '5',
+    '\0',
+    'ustar\x0000',
+  ]
+  if (at < bytes.length) bytes.write(words[random(words.length)] as string, at, 'latin1')
+  return bytes
+}
+
+function mendChecksums(bytes: Buffer): void {
+  for (let at = bytes.indexOf('ustar'); at >= 0; at = bytes.indexOf('ustar', at + 1)) {
+    const start = at - 257
+    if (start < 0 || start + 512 > bytes.length) continue
+    const header = bytes.subarray(start, start + 512)
+    header.fill(0x20, 148, 156)
+    const sum = header.reduce((total, byte) => total + byte, 0)
+    header.write(`${sum.toString(8).padStart(6, '0')}\0 `, 148, 'latin1')
+  }
+}
+
+/** @throws when the invariant is broken; the input is kept as a file then */
+async function attempt(name: string, bytes: Buffer, random: Random, keep: boolean): Promise<boolean> {
+  const started = performance.now()
+  let accepted = true
+  try {
+    await (TARGETS[name] as Target).run(Buffer.from(bytes), random)
+  } catch (error) {
+    accepted = false
+    if (!(error instanceof Stage5Error)) {
+      const file = `test/corpus/${name}-${hexOf(digestOf(bytes)).slice(0, 12)}.bin`
+      if (keep) writeFileSync(file, bytes)
+      throw new Error(`${file} breaks the invariant`, { cause: error })
+    }
+  }
+  const ms = performance.now() - started
+  if (ms > MAX_MS) throw new Error(`${name} took ${Math.round(ms)} ms`)
+  return accepted
+}
+
+export interface FuzzResult {
+  readonly runs: number
+  /** Inputs that were still read to a value. */
+  readonly accepted: number
+}
+
+/** Replays what once broke, then mutates for some seconds. @throws when the invariant is broken */
+export async function fuzz(seconds: number, seed: number, keep = true): Promise<FuzzResult> {
+  const random = randomOf(seed)
+  for (const file of globSync('test/corpus/*.bin').sort())
+    await attempt(basename(file).split('-')[0] as string, readFileSync(file), random, false)
+  const names = Object.keys(TARGETS)
+  const before = process.memoryUsage().rss
+  const until = performance.now() + seconds * 1000
+  let runs = 0
+  let accepted = 0
+  while (performance.now() < until) {
+    const name = names[random(names.length)] as string
+    const { inputs } = TARGETS[name] as Target
+    const bytes = mutated(inputs[random(inputs.length)] as Buffer, inputs, random)
+    if (await attempt(name, bytes, random, keep)) accepted++
+    runs++
+  }
+  const grown = process.memoryUsage().rss - before
+  if (grown > MAX_RSS) throw new Error(`memory grew by ${grown} bytes in ${runs} runs`)
+  return { runs, accepted }
+}
+
+if (import.meta.main) {
+  const [seconds = '60', seed = '1'] = process.argv.slice(2)
+  const { runs, accepted } = await fuzz(Number(seconds), Number(seed))
+  process.stdout.write(`${runs} mutations, ${accepted} still accepted, seed ${seed}\n`)
+}
