@@ -2,9 +2,8 @@
 import { execFileSync } from 'node:child_process'
 import { type FileHandle, open, readFile } from 'node:fs/promises'
 import type { Digest } from '../../src/base/digest.ts'
-import type { Blocks, Sink } from '../../src/emit/emitter.ts'
+import type { Sink } from '../../src/emit/emitter.ts'
 import type { RangedContents } from '../../src/emit/squashfs.ts'
-import { compressBlock } from '../../src/format/squashfs/codec.ts'
 import { type Entry, type Inode, type Tree, treeOf } from '../../src/tree/tree.ts'
 
 /** One line per name as Python's own stat and hashlib see it; strings are byte strings. */
@@ -123,33 +122,6 @@ export function contentsOfDisk(directory: string, listed: readonly DiskEntry[]):
   }
 }
 
-/** Compresses with at most `width` calls at once; remembers results when a map is given. */
-export function zlibBlocks(width: number, known?: Map<string, Uint8Array>): Blocks & { compressed: number } {
-  let free = width
-  const waiting: (() => void)[] = []
-  const blocks: Blocks & { compressed: number } = {
-    compressed: 0,
-    compress: async (codec, level, key, read) => {
-      const name = `${codec} ${level} ${key}`
-      const found = key === undefined ? undefined : known?.get(name)
-      if (found) return found
-      if (free > 0) free--
-      else await new Promise<void>((resolve) => waiting.push(resolve))
-      try {
-        blocks.compressed++
-        const packed = await compressBlock(codec, level, await read())
-        if (key !== undefined) known?.set(name, packed)
-        return packed
-      } finally {
-        const next = waiting.shift()
-        if (next) next()
-        else free++
-      }
-    },
-  }
-  return blocks
-}
-
 /** A file as a sink. */
 export async function fileSink(path: string): Promise<Sink & AsyncDisposable> {
   const file: FileHandle = await open(path, 'w')
@@ -157,20 +129,5 @@ export async function fileSink(path: string): Promise<Sink & AsyncDisposable> {
     write: async (bytes) => void (await file.write(bytes)),
     patch: async (offset, bytes) => void (await file.write(bytes, 0, bytes.length, offset)),
     [Symbol.asyncDispose]: () => file.close(),
-  }
-}
-
-/** An image in memory. */
-export function memorySink(): Sink & { bytes(): Uint8Array } {
-  const parts: Uint8Array[] = []
-  const patches: { readonly offset: number; readonly bytes: Uint8Array }[] = []
-  return {
-    write: async (bytes) => void parts.push(Uint8Array.from(bytes)),
-    patch: async (offset, bytes) => void patches.push({ offset, bytes: Uint8Array.from(bytes) }),
-    bytes: () => {
-      const image = Buffer.concat(parts)
-      for (const { offset, bytes } of patches) image.set(bytes, offset)
-      return image
-    },
   }
 }

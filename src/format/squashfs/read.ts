@@ -41,6 +41,8 @@ export interface SquashfsImage {
   /** Of files, by index of the inode. */
   readonly bodies: ReadonlyMap<number, StoredBody>
   readonly fragments: readonly StoredFragment[]
+  /** Absolute position of the end of the directory table. */
+  readonly directoriesEnd: number
   /** The bytes of a file, block by block. */
   readBody(inode: number): AsyncGenerator<Uint8Array>
 }
@@ -65,9 +67,9 @@ export async function readSquashfs(read: ReadAt, file = 'image'): Promise<Squash
   const source: Source = { read, codec, file }
   const tables = await readTables(source, superblock)
   const { names, inodes, bodies } = walk(file, superblock, tables)
-  const { fragments } = tables
+  const { fragments, directoriesEnd } = tables
   const readBody = bodyReader(source, superblock.blockSize, inodes, bodies, fragments)
-  return { superblock, names, inodes, bodies, fragments, readBody }
+  return { superblock, names, inodes, bodies, fragments, directoriesEnd, readBody }
 }
 
 async function readSuperblock(read: ReadAt, file: string): Promise<Superblock> {
@@ -88,6 +90,7 @@ interface Tables {
   readonly inodes: InodeTable
   readonly directories: Region
   readonly fragments: readonly StoredFragment[]
+  readonly directoriesEnd: number
 }
 
 async function readTables(source: Source, superblock: Superblock): Promise<Tables> {
@@ -105,6 +108,7 @@ async function readTables(source: Source, superblock: Superblock): Promise<Table
     inodes: inodeTable({ ...source, region: stored, idOf, xattrs, blockSize: superblock.blockSize }),
     directories: await readRegion(source, superblock.directoryTable, end),
     fragments: fragments?.fragments ?? [],
+    directoriesEnd: end,
   }
 }
 

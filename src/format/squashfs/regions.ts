@@ -20,6 +20,8 @@ const MOST_METADATA = 2 ** 30
 /** Blocks of metadata, unpacked and joined. */
 export interface Region {
   readonly bytes: Buffer
+  /** Where each block begins: from its position in the region to its offset in `bytes`, ascending. */
+  readonly places: ReadonlyMap<number, number>
   /** Where a reference to block `start` and `offset` in it points in `bytes`. */
   at(start: number, offset: number): number
   /** @throws S5_ARCHIVE_REFUSED when the struct is not all there */
@@ -70,6 +72,7 @@ function regionOf(file: string, bytes: Buffer, places: ReadonlyMap<number, numbe
   }
   return {
     bytes,
+    places,
     at: (start, offset) => {
       const place = places.get(start)
       if (place === undefined) throw refuse('layout', file, `no metadata block begins at ${start}`)
