@@ -186,7 +186,7 @@ function sorted(names: readonly string[]): string[] {
 /**
  * The ledger with a number for everyone wanted. Numbers that are in the ledger stay, also of those who are wanted no
  * more; firm numbers come next, then the wishes of packages that are still free, then free ones from 999 down to 100 in
- * order of names, a user and the group of its name together where both are free.
+ * order of names. A user and the group of its name get one number where that is free; nobody else shares one.
  * @throws S5_STAGE_INVALID when a firm number is another one than the ledger's, or is taken
  */
 export function allocateIds(ledger: IdLedger, wanted: WantedIds): IdLedger {
@@ -208,7 +208,7 @@ export function allocateIds(ledger: IdLedger, wanted: WantedIds): IdLedger {
       ...(wanted.groups.some((each) => each.name === name) ? [groups] : []),
     ].filter((each) => each.get(name) === undefined)
     if (pending.length === 0) continue
-    const id = nextFree(pending)
+    const id = nextFree([users, groups])
     for (const each of pending) each.wish(name, id)
   }
   return { users: users.ledger(), groups: groups.ledger() }
