@@ -1,5 +1,5 @@
 /** `stage5`: arguments in, text out, one catch. */
-import { readFileSync, writeFileSync } from 'node:fs'
+import { writeFileSync } from 'node:fs'
 import { Command as Program, CommanderError } from 'commander'
 import type { Event } from '../base/events.ts'
 import { monotonicMs } from '../host/clock.ts'
@@ -24,12 +24,9 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 await main(process.argv.slice(2))
 
 async function main(argv: readonly string[]): Promise<void> {
-  const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
-    version: string
-  }
   const program = new Program('stage5')
     .description('Compose virtual-machine bases from binary packages.')
-    .version(version)
+    .addHelpText('after', '\nstage5 --version prints the version.')
     .exitOverride()
     .configureHelp({ sortSubcommands: false })
   addOptions(program, GLOBAL_OPTIONS)
