@@ -2,7 +2,7 @@
 import { emptyDraft } from '../../src/resolve/shape-profile.ts'
 import type { Profile } from '../../src/resolve/profile.ts'
 import type { Facts } from '../../src/stage/facts.ts'
-import { byteText, rawBytes, utf8 } from '../../src/stage/generated.ts'
+import { byteText, utf8 } from '../../src/stage/generated.ts'
 import { allocateIds, wantedIds } from '../../src/stage/ids.ts'
 import type { Stage } from '../../src/stage/stage.ts'
 import { type Contents, memoryContents } from '../../src/tree/contents.ts'
@@ -52,10 +52,10 @@ export async function rootOf(contents: Contents, specs: { readonly [path: string
 export interface Outcome {
   readonly root: Root
   readonly contents: Contents
-  text(path: string): Promise<string>
-  inode(path: string): Inode | undefined
-  entry(path: string): Entry | undefined
-  paths(): string[]
+  readonly text: (path: string) => Promise<string>
+  readonly inode: (path: string) => Inode | undefined
+  readonly entry: (path: string) => Entry | undefined
+  readonly paths: () => string[]
 }
 
 export function profileOf(parts: Partial<Profile> = {}): Profile {
@@ -100,5 +100,3 @@ export async function runOn(
     paths: () => root.tree.names.map(({ path }) => path),
   }
 }
-
-export { rawBytes }
