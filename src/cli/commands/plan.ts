@@ -66,7 +66,7 @@ export const plan: Command = {
         ...rows,
         `${mebibytes(download).padStart(10)} ${mebibytes(installed).padStart(10)}  in all\n`,
         '\nstripped\n',
-        ...stripped,
+        ...(stripped.length > 0 ? stripped : ['  nothing\n']),
         `\n${before ? 'changed since the lock' : 'no lock yet'}\n`,
         before ? printLockDiff(diff) || '  nothing\n' : `  stage5 lock ${profile.name} writes one\n`,
       ].join(''),

@@ -89,6 +89,7 @@ function detailOf(event: Event): string {
 }
 
 export function mebibytes(bytes: number): string {
+  if (bytes < 1024) return `${bytes} B`
   return bytes < 1 << 20 ? `${Math.ceil(bytes / 1024)} KiB` : `${(bytes / (1 << 20)).toFixed(1)} MiB`
 }
 
