@@ -56,7 +56,8 @@ type Required = readonly [(readonly Literal[])[], (readonly Literal[])[], (reado
 export interface Search {
   readonly conflicts: number
   readonly decisions: number
-  variable(): number
+  /** @param isGroup it stands for its requirements and clauses alone, all given before it can become true */
+  variable(isGroup?: boolean): number
   /** At most one of these fresh variables is true. */
   group(variables: readonly number[]): void
   /** Not all of these: at least one literal is true. Outside `expand` only between calls of `solve`. */
@@ -85,6 +86,7 @@ class Cdcl implements Search {
   readonly #groupOf: number[] = []
   readonly #isExpanded: boolean[] = []
   readonly #isSeen: boolean[] = []
+  readonly #isGroup: boolean[] = []
   readonly #required: Required[] = []
   readonly #groups: (readonly number[])[] = [[]]
   // By clause.
@@ -109,7 +111,7 @@ class Cdcl implements Search {
     this.#client = client
   }
 
-  variable(): number {
+  variable(isGroup = false): number {
     const variable = this.#value.length
     this.#value.push(UNKNOWN)
     this.#level.push(0)
@@ -117,6 +119,7 @@ class Cdcl implements Search {
     this.#groupOf.push(0)
     this.#isExpanded.push(false)
     this.#isSeen.push(false)
+    this.#isGroup.push(isGroup)
     this.#required.push([[], [], []])
     this.#watches.push([], [])
     return variable
@@ -324,12 +327,21 @@ class Cdcl implements Search {
         if (literal % 2 === 1) continue
         for (const literals of (this.#required[literal / 2] as Required)[tier]) {
           if (literals.some((one) => this.#valueOf(one) === TRUE)) continue
-          const choice = literals.find((one) => this.#valueOf(one) === UNKNOWN)
+          const open = literals.filter((one) => this.#valueOf(one) === UNKNOWN)
+          const choice = open.find((one) => this.#isFree(one)) ?? open[0]
           if (choice !== undefined) return choice
         }
       }
     }
     return NONE
+  }
+
+  /** Whether a group's requirements all hold already. */
+  #isFree(literal: Literal): boolean {
+    const [first, second] = this.#required[literal >> 1] as Required
+    const holds = (literals: readonly Literal[]): boolean =>
+      literals.some((one) => this.#valueOf(one) === TRUE)
+    return (this.#isGroup[literal >> 1] as boolean) && first.every(holds) && second.every(holds)
   }
 
   /** Derive the clause that would have prevented `conflict`, go back to where it decides something, and add it. */

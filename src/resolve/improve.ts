@@ -32,6 +32,7 @@ export function improve(problem: Problem, choice: Choice): Improved {
     const isKept = new Set(kept)
     let taken = variables.findIndex((variable) => isKept.has(variable))
     for (let better = 0; better < taken; better++) {
+      if (nameAt(problem, variables[better]) !== nameAt(problem, variables[taken])) continue
       if (purse.ask([...fixed, (variables[better] as number) * 2])?.status !== 'found') continue
       kept = pruned(problem, problem.trueVariables())
       taken = better
@@ -54,6 +55,11 @@ export function improve(problem: Problem, choice: Choice): Improved {
     }
   }
   return { kept, fixed, optimal: !purse.isEmpty() }
+}
+
+/** Another name is another wish, not a better version. */
+function nameAt(problem: Problem, variable: number | undefined): string | undefined {
+  return variable === undefined ? undefined : problem.packageOf(variable)?.name
 }
 
 interface Purse {

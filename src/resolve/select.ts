@@ -12,53 +12,71 @@ export interface Selected {
 }
 
 /**
- * The least part of `chosen` that still holds, greedily: nothing in it can be left out.
+ * The part of `chosen` that is needed, with nothing in it that can be left out.
  *
  * Where several chosen ones meet one requirement, one that is needed anyway does, then the preferred one.
  * @returns variables, in the order in which the profile leads to them
  */
 export function pruned(problem: Problem, chosen: readonly number[]): number[] {
-  let kept = needed(problem, new Set(chosen))
-  for (let index = kept.length - 1; index > 0; index--) {
-    const candidate = kept[index] as number
-    const rest = new Set(kept)
-    rest.delete(candidate)
-    if (!kept.every((owner) => owner === candidate || holdsWithout(problem, owner, candidate, rest))) continue
-    kept = needed(problem, rest)
-    index = Math.min(index, kept.length)
+  let kept = needed(problem, new Set(chosen)).order
+  for (let shrunk = true; shrunk; ) {
+    shrunk = false
+    for (const spare of replaceable(problem, kept)) {
+      const rest = new Set(kept)
+      rest.delete(spare)
+      const { order, isWhole } = needed(problem, rest)
+      if (!isWhole) continue
+      kept = order
+      shrunk = true
+      break
+    }
   }
   return kept
 }
 
-function holdsWithout(problem: Problem, owner: number, gone: number, rest: ReadonlySet<number>): boolean {
-  return problem
-    .requirements(owner)
-    .every(({ variables }) => !variables.includes(gone) || variables.some((variable) => rest.has(variable)))
+/** Those whose place another one could take in some requirement, last first; what requests get as their best stays. */
+function replaceable(problem: Problem, kept: readonly number[]): number[] {
+  const isKept = new Set(kept)
+  const found = new Set<number>()
+  const wanted = new Set<number>()
+  for (const owner of kept)
+    for (const { tier, variables } of problem.requirements(owner)) {
+      const met = variables.filter((variable) => isKept.has(variable))
+      if (owner === problem.profile && tier === 0) wanted.add(met[0] as number)
+      if (met.length > 1) for (const variable of met) found.add(variable)
+    }
+  return kept.filter((variable) => found.has(variable) && !wanted.has(variable)).reverse()
 }
 
-function needed(problem: Problem, chosen: ReadonlySet<number>): number[] {
+/** What is reached from the profile inside `chosen`; `isWhole` when every requirement on the way is met. */
+function needed(
+  problem: Problem,
+  chosen: ReadonlySet<number>,
+): { readonly order: number[]; readonly isWhole: boolean } {
   const order = [problem.profile]
   const kept = new Set(order)
+  let isWhole = true
   const keep = (variable: number): void => {
     if (kept.has(variable)) return
     kept.add(variable)
     order.push(variable)
   }
-  const waiting: [Requirement[], Requirement[]] = [[], []]
+  const waiting: [(readonly number[])[], (readonly number[])[]] = [[], []]
   for (let index = 0; ; ) {
     const owner = order[index]
     if (owner !== undefined) {
       index++
-      for (const requirement of problem.requirements(owner)) {
-        const met = requirement.variables.filter((variable) => chosen.has(variable))
-        if (met.length === 1 && requirement.tier < 2) keep(met[0] as number)
-        else if (met.length > 0) waiting[requirement.tier === 2 ? 1 : 0].push(requirement)
+      for (const { tier, variables } of problem.requirements(owner)) {
+        const met = variables.filter((variable) => chosen.has(variable))
+        const isSettled = met.length === 1 || (owner === problem.profile && tier === 0)
+        if (met.length === 0) isWhole &&= tier === 2
+        else if (isSettled && tier < 2) keep(met[0] as number)
+        else waiting[tier === 2 ? 1 : 0].push(met)
       }
       continue
     }
-    const open = waiting[0].shift() ?? waiting[1].shift()
-    if (!open) return order
-    const met = open.variables.filter((variable) => chosen.has(variable))
+    const met = waiting[0].shift() ?? waiting[1].shift()
+    if (!met) return { order, isWhole }
     if (!met.some((variable) => kept.has(variable))) keep(met[0] as number)
   }
 }

@@ -47,11 +47,6 @@ export function openProblem(choice: Choice): Problem {
   const variables = new Map<Package, number>()
   const packages: (Package | undefined)[] = []
   const required: Requirement[][] = []
-  /** Branches of an any-of that are not single atoms: what they demand, and whose they are. */
-  const branches = new Map<
-    number,
-    { readonly expr: DepExpr; readonly pkg: Package; readonly item: DepExpr }
-  >()
   const search = openSearch({ expand, together })
 
   function together(first: number, second: number): number {
@@ -70,7 +65,7 @@ export function openProblem(choice: Choice): Problem {
   function newVariable(pkg: Package | undefined): number {
     packages.push(pkg)
     required.push([])
-    return search.variable()
+    return search.variable(pkg === undefined)
   }
 
   /** The variable of a build; all builds of its name that share its slot come into being together. */
@@ -88,16 +83,11 @@ export function openProblem(choice: Choice): Problem {
   }
 
   function expand(variable: number): void {
-    const branch = branches.get(variable)
-    if (branch) {
-      for (const part of itemsOf(branch.expr)) demand(variable, part, branch.pkg, branch.item)
-      return
-    }
     const pkg = packages[variable]
     if (!pkg) return
     try {
       const needs = reduceExpr(pkg.needs, pkg.use)
-      for (const item of needs ? itemsOf(needs) : []) demand(variable, item, pkg, item)
+      for (const item of needs ? itemsOf(needs) : []) demand(variable, item, pkg)
       if (choice.takesRecommends(pkg)) wish(variable, pkg)
     } catch (error) {
       if (!isStage5Error(error, 'S5_ATOM_SYNTAX')) throw error
@@ -106,22 +96,25 @@ export function openProblem(choice: Choice): Problem {
     }
   }
 
-  /** `item` is what people are shown: `part` itself, or the any-of that `part` is a branch of. */
-  function demand(owner: number, part: DepExpr, pkg: Package, item: DepExpr): void {
-    if ('block' in part) {
-      for (const other of blocked(part, pkg)) {
-        const clause = [owner * 2 + 1, variableOf(other) * 2 + 1]
-        search.clause(clause, state({ kind: 'blocks', pkg, atom: part.block, other }, clause))
-      }
-      return
+  function demand(owner: number, item: DepExpr, pkg: Package): void {
+    if ('block' in item) return exclude(owner, item, pkg)
+    const met = answers(item, pkg, item)
+    if (met !== undefined) require(owner, met, item, { kind: 'needs', pkg, item })
+  }
+
+  function exclude(
+    owner: number,
+    item: DepExpr & { readonly block: Atom; readonly strong: boolean },
+    pkg: Package,
+  ): void {
+    for (const other of blocked(item, pkg)) {
+      const clause = [owner * 2 + 1, variableOf(other) * 2 + 1]
+      search.clause(clause, state({ kind: 'blocks', pkg, atom: item.block, other }, clause))
     }
-    const met = answers(part, pkg, item)
-    if (met === undefined) return
-    require(owner, met, item, { kind: 'needs', pkg, item })
   }
 
   function require(owner: number, met: readonly number[], source: number | DepExpr, fact: Fact): void {
-    const tier = isOneName(met) ? 0 : 1
+    const tier = isOnePlace(met, owner === profile) ? 0 : 1
     const literals = met.map((variable) => variable * 2)
     ;(required[owner] as Requirement[]).push({ tier, variables: met, source })
     search.require(owner, tier, literals, state(fact, [owner * 2 + 1, ...literals]))
@@ -143,12 +136,21 @@ export function openProblem(choice: Choice): Problem {
     }
   }
 
-  function isOneName(met: readonly number[]): boolean {
+  /** Whether nothing else can be needed that would do as well: a request takes the best slot, others one that is there. */
+  function isOnePlace(met: readonly number[], isRequest: boolean): boolean {
     const first = packages[met[0] ?? -1]
-    return met.length < 2 || (first !== undefined && met.every((one) => packages[one]?.name === first.name))
+    if (met.length < 2) return true
+    return met.every((one) => {
+      const pkg = packages[one]
+      return pkg !== undefined && pkg.name === first?.name && (isRequest || pkg.slot === first.slot)
+    })
   }
 
-  /** The variables of which one must be true, preferred ones first; `undefined` when it holds already. */
+  /**
+   * The variables of which one must be true, preferred ones first; `undefined` when it holds already.
+   *
+   * @param item what people are shown: the whole dependency that `part` belongs to
+   */
   function answers(part: DepExpr, pkg: Package, item: DepExpr): readonly number[] | undefined {
     if ('need' in part) {
       if (choice.isProvided(part.need)) return undefined
@@ -163,9 +165,26 @@ export function openProblem(choice: Choice): Problem {
       }
       return [...met]
     }
-    if ('block' in part && blocked(part, pkg).length === 0) return undefined
+    return branch(itemsOf(part), pkg, item)
+  }
+
+  /** A group inside an any-of gets a variable of its own, which stands for all of its parts. */
+  function branch(parts: readonly DepExpr[], pkg: Package, item: DepExpr): readonly number[] | undefined {
+    const demands: (readonly number[])[] = []
+    const blocks: (DepExpr & { readonly block: Atom; readonly strong: boolean })[] = []
+    for (const part of parts) {
+      if ('block' in part) {
+        if (blocked(part, pkg).length > 0) blocks.push(part)
+        continue
+      }
+      const met = answers(part, pkg, item)
+      if (met?.length === 0) return []
+      if (met !== undefined) demands.push(met)
+    }
+    if (blocks.length === 0 && demands.length < 2) return demands[0]
     const variable = newVariable(undefined)
-    branches.set(variable, { expr: part, pkg, item })
+    for (const met of demands) require(variable, met, item, { kind: 'needs', pkg, item })
+    for (const block of blocks) exclude(variable, block, pkg)
     return [variable]
   }
 
