@@ -22,7 +22,7 @@ export function inittab(services: readonly ServiceSpec[], busybox: string): stri
     if (kind === 'once') return []
     const script = `/etc/stage5/services/${name}`
     return kind === 'console'
-      ? [`::respawn:${busybox} setsid ${busybox} cttyhack ${script}`]
+      ? [`::respawn:${busybox} cttyhack ${script}`]
       : [`::respawn:${script}`]
   })
   return `${[

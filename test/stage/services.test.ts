@@ -19,7 +19,7 @@ test('services of each kind end up where init looks for them', async () => {
   assert.deepEqual((await text('etc/inittab')).split('\n').slice(1), [
     '::sysinit:/etc/init.d/rcS',
     '::respawn:/etc/stage5/services/web',
-    '::respawn:/bin/busybox setsid /bin/busybox cttyhack /etc/stage5/services/shell',
+    '::respawn:/bin/busybox cttyhack /etc/stage5/services/shell',
     '::ctrlaltdel:/sbin/reboot',
     '::shutdown:/etc/init.d/rcK',
     '',
