@@ -10,7 +10,7 @@ export interface Keys extends Disposable {
   make(name: string, options?: { at?: string; expire?: string; algorithm?: string }): string
   /** Clear-signs by all of these keys. */
   sign(text: string | Uint8Array, by: readonly string[], options?: { at?: string; digest?: string }): Buffer
-  detach(bytes: string | Uint8Array, by: string, options?: { armor?: boolean }): Buffer
+  detach(bytes: string | Uint8Array, by: string, options?: { at?: string; armor?: boolean }): Buffer
   /** Public keys; with none named, all of them. */
   export(fingerprints: readonly string[], options?: { armor?: boolean }): Buffer
   revoke(fingerprint: string): void
@@ -48,8 +48,8 @@ export function openKeys(): Keys | undefined {
     },
     sign: (text, by, { at, digest = 'SHA512' } = {}) =>
       gpg([...users(by), '--digest-algo', digest, '--clear-sign'], text, at),
-    detach: (bytes, by, { armor = false } = {}) =>
-      gpg([...users([by]), ...(armor ? ['--armor'] : []), '--detach-sign'], bytes),
+    detach: (bytes, by, { at, armor = false } = {}) =>
+      gpg([...users([by]), ...(armor ? ['--armor'] : []), '--detach-sign'], bytes, at),
     export: (fingerprints, { armor = false } = {}) =>
       gpg([...(armor ? ['--armor'] : []), '--export', ...fingerprints]),
     revoke(fingerprint) {
