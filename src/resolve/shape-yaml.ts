@@ -23,7 +23,7 @@ export function readYaml(bytes: Uint8Array, file: string): Source {
     prettyErrors: false,
     keepSourceTokens: false,
     lineCounter: lines,
-    logLevel: 'silent',
+    logLevel: 'error',
   })
   const place = (offset: number): Place => {
     const { line, col } = lines.linePos(offset)
@@ -33,6 +33,12 @@ export function readYaml(bytes: Uint8Array, file: string): Source {
     ...place(pos[0]),
     message: sentence(message),
   }))
+  if (document.directives.yaml.version !== '1.2')
+    bad.push({
+      line: 1,
+      column: 1,
+      message: `expected YAML 1.2, found YAML ${document.directives.yaml.version}`,
+    })
   if (bad.length > 0) throw invalid(file, bad)
   const contents = document.contents
   if (contents === null || (isScalar(contents) && contents.value === null))
@@ -50,7 +56,10 @@ function decodeText(bytes: Uint8Array, file: string): string {
 }
 
 function sentence(message: string): string {
-  return message.replace(/\s+/g, ' ').replace(/^Map keys must be unique$/, 'this key is written twice')
+  return message
+    .replace(/\s+/g, ' ')
+    .replace(/^Map keys must be unique$/, 'this key is written twice')
+    .replace(/^Source contains multiple documents.*/, 'expected one document, found another')
 }
 
 function at(file: string, place: Place | undefined, message: string): Error {
