@@ -8,12 +8,13 @@ import { modules } from './modules.ts'
 import { osRelease } from './os-release.ts'
 import { services } from './services.ts'
 import type { Stage } from './stage.ts'
+import { strip } from './strip.ts'
 import { users } from './users.ts'
 import { usrmerge } from './usrmerge.ts'
 
 /** Stages by name. */
 export const STAGES: ReadonlyMap<string, Stage> = new Map(
-  [busybox, certs, clamp, etc, files, modules, osRelease, services, users, usrmerge].map((stage) => [
+  [busybox, certs, clamp, etc, files, modules, osRelease, services, strip, users, usrmerge].map((stage) => [
     stage.name,
     stage,
   ]),

@@ -1,0 +1,237 @@
+/** Takes out what a guest can do without: named classes of `stages/strip.yaml`, and what the profile drops itself. */
+import { Stage5Error } from '../base/errors.ts'
+import { compileGlobs, type Globs } from '../base/glob.ts'
+import type { Json } from '../base/json.ts'
+import { nearest } from '../base/near.ts'
+import type { Removed } from '../tree/root.ts'
+import { compact } from '../tree/select.ts'
+import {
+  type Entry,
+  entriesOf,
+  type Inode,
+  type Name,
+  parentOf,
+  type Tree,
+  type TreePath,
+} from '../tree/tree.ts'
+import { asJson, removal, withTree } from './generated.ts'
+import { linkChain } from './links.ts'
+import type { Stage, StageWorld } from './stage.ts'
+import { COMPUTED, type ComputedFacts, isLast } from './strip-computed.ts'
+
+/** A class after reading; what the file leaves out is absent. */
+export interface StripClass {
+  /** Globs of what goes; a computed class without any looks at every name. */
+  readonly remove?: readonly string[]
+  /** Globs of what stays all the same. */
+  readonly keep?: readonly string[]
+  readonly only?: 'symlink' | 'file' | 'any'
+  /** `false`: symlinks stay. */
+  readonly symlinks?: boolean
+  /** Name of a rule in `strip-computed.ts` that must agree. */
+  readonly computed?: string
+  readonly note?: string
+}
+
+interface Params extends ComputedFacts {
+  readonly classes: readonly (readonly [name: string, rules: StripClass])[]
+  readonly unknown: readonly string[]
+  /** Filled only when a name is unknown. */
+  readonly known: readonly string[]
+  readonly keep: readonly string[]
+  readonly drop: readonly string[]
+}
+
+/** Directories that stay however empty they are: mount points, and places that programs expect to find. */
+const LASTING: ReadonlySet<TreePath> = new Set([
+  ...[
+    'bin',
+    'boot',
+    'dev',
+    'etc',
+    'home',
+    'lib',
+    'lib64',
+    'media',
+    'mnt',
+    'opt',
+    'proc',
+    'root',
+    'run',
+    'sbin',
+  ],
+  ...[
+    'srv',
+    'sys',
+    'tmp',
+    'usr',
+    'usr/bin',
+    'usr/lib',
+    'usr/lib64',
+    'usr/local',
+    'usr/sbin',
+    'usr/share',
+    'var',
+  ],
+  ...['etc/init.d', 'etc/ld.so.conf.d', 'etc/modprobe.d', 'etc/profile.d', 'etc/sysctl.d'],
+])
+
+/** What the profile itself put there is not taken away again by a class. */
+const LASTING_OWNERS: ReadonlySet<string> = new Set(['stage:files', 'stage:services'])
+
+/**
+ * Removes the classes of the profile, in its order but for those that look at what the others left, which come last.
+ * Every name goes with a record of its class. A directory goes with a class that emptied it, unless it is a mount point or
+ * one of those that programs expect. What a kept symlink points to is kept.
+ */
+export const strip: Stage = {
+  name: 'strip',
+  version: 1,
+  pick: ({ profile, stripClasses }) => {
+    const { classes, keep, drop } = profile.strip
+    const unknown = classes.filter((name) => !Object.hasOwn(stripClasses, name))
+    return asJson({
+      classes: classes
+        .filter((name) => !unknown.includes(name))
+        .map((name) => [name, bare(stripClasses[name])]),
+      unknown,
+      known: unknown.length > 0 ? Object.keys(stripClasses).sort() : [],
+      keep,
+      drop,
+      timezone: profile.timezone,
+    })
+  },
+  async run(input, json, world) {
+    const params = json as unknown as Params
+    const classes = checked(params)
+    const kept = compileGlobs(params.keep)
+    let root = input
+    for (const [name, rules] of [
+      ...classes.filter(([, { computed }]) => !isLast(computed)),
+      ...(params.drop.length > 0 ? [['profile', { remove: params.drop }] as const] : []),
+      ...classes.filter(([, { computed }]) => isLast(computed)),
+    ]) {
+      world.signal.throwIfAborted()
+      const { tree, removed } = await removeClass(root.tree, root.removed, {
+        name,
+        rules,
+        kept,
+        params,
+        world,
+      })
+      root = withTree(root, tree, removed)
+    }
+    return root
+  },
+}
+
+/** A class without its note, which changes nothing. */
+function bare(rules: Json | undefined): Json {
+  return { ...(rules as { readonly [key: string]: Json }), note: undefined }
+}
+
+function checked({ classes, unknown, known }: Params): Params['classes'] {
+  const wrong = unknown[0]
+  if (wrong !== undefined) {
+    const near = nearest(wrong, known, 1)[0]
+    throw new Stage5Error(
+      'S5_STAGE_INVALID',
+      `strip: unknown class ${wrong}${near === undefined ? '' : `, did you mean ${near}`}`,
+      { hint: `known classes: ${known.join(' ')}`, data: { stage: 'strip', class: wrong } },
+    )
+  }
+  for (const [name, { computed }] of classes)
+    if (computed !== undefined && !COMPUTED.has(computed)) {
+      const near = nearest(computed, COMPUTED.keys(), 1)[0]
+      throw new Stage5Error(
+        'S5_STAGE_INVALID',
+        `strip: class ${name} has an unknown rule ${computed}${near === undefined ? '' : `, did you mean ${near}`}`,
+        {
+          hint: `known rules: ${[...COMPUTED.keys()].join(' ')}`,
+          data: { stage: 'strip', class: name, computed },
+        },
+      )
+    }
+  return classes
+}
+
+interface Work {
+  readonly name: string
+  readonly rules: StripClass
+  readonly kept: Globs
+  readonly params: Params
+  readonly world: StageWorld
+}
+
+async function removeClass(
+  tree: Tree,
+  before: readonly Removed[],
+  { name, rules, kept, params, world }: Work,
+): Promise<{ readonly tree: Tree; readonly removed: readonly Removed[] }> {
+  const remove = rules.remove && compileGlobs(rules.remove)
+  const keep = rules.keep && compileGlobs(rules.keep)
+  const saved = ({ path, owner }: Entry): boolean =>
+    kept.matches(path) || keep?.matches(path) === true || LASTING_OWNERS.has(owner)
+  const matches = ({ path }: Entry): boolean => remove?.matches(path) ?? true
+  const candidates: Entry[] = []
+  const savedLinks: Entry[] = []
+  for (const entry of entriesOf(tree)) {
+    if (entry.inode.type === 'dir' || !matches(entry)) continue
+    if (saved(entry)) {
+      if (entry.inode.type === 'symlink') savedLinks.push(entry)
+    } else if (isKind(entry, rules)) candidates.push(entry)
+  }
+  const rule = rules.computed === undefined ? undefined : COMPUTED.get(rules.computed)
+  const chosen = rule
+    ? await rule.choose({ tree, removed: before, candidates, contents: world.contents, facts: params })
+    : candidates
+  const pointedAt = new Set(savedLinks.flatMap(({ path }) => linkChain(tree, path)))
+  const going = new Map<TreePath, Entry>()
+  for (const entry of chosen) if (!pointedAt.has(entry.path)) going.set(entry.path, entry)
+  return takeOut(tree, going, name, (entry) => !saved(entry) && remove?.matches(entry.path) === true)
+}
+
+function isKind({ inode }: Entry, { only, symlinks }: StripClass): boolean {
+  if (inode.type === 'symlink') return symlinks !== false && only !== 'file'
+  return only !== 'symlink' && (only !== 'file' || inode.type === 'file')
+}
+
+/** The tree without these names, and without directories that are empty because of it or were named and are empty. */
+function takeOut(
+  tree: Tree,
+  going: ReadonlyMap<TreePath, Entry>,
+  rule: string,
+  named: (entry: Entry) => boolean,
+): { readonly tree: Tree; readonly removed: readonly Removed[] } {
+  const emptied = new Set<TreePath>()
+  for (const path of going.keys()) emptied.add(parentOf(path))
+  const holding = new Set<TreePath>()
+  const kept: Name[] = []
+  const removed: Removed[] = []
+  for (let at = tree.names.length - 1; at >= 0; at--) {
+    const name = tree.names[at] as Name
+    const inode = tree.inodes[name.inode] as Inode
+    const entry: Entry = { path: name.path, owner: name.owner, inode }
+    const goes =
+      inode.type === 'dir'
+        ? name.path !== '' &&
+          !holding.has(name.path) &&
+          (named(entry) || (emptied.has(name.path) && !isVar(name.path))) &&
+          !LASTING.has(name.path)
+        : going.has(name.path)
+    if (goes) {
+      removed.push(removal(entry, rule))
+      if (inode.type === 'dir') emptied.add(parentOf(name.path))
+    } else {
+      holding.add(parentOf(name.path))
+      kept.push(name)
+    }
+  }
+  if (removed.length === 0) return { tree, removed }
+  return { tree: compact(tree.inodes, kept.reverse()), removed: removed.reverse() }
+}
+
+/** Programs expect their directories below /var; only a pattern that names one takes it. */
+function isVar(path: TreePath): boolean {
+  return path === 'var' || path.startsWith('var/')
+}
