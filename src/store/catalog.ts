@@ -37,6 +37,7 @@ export interface Reader {
 interface SegmentFile {
   readonly segment: string
   readonly name: string
+  readonly path: string
   fd: number | undefined
 }
 
@@ -48,6 +49,8 @@ export interface Located extends Entry {
 export interface Catalog extends Reader, Disposable {
   find(kind: Kind, key: string): Located | undefined
   contains(kind: Kind, key: string): boolean
+  /** The files of all entries with this key. */
+  paths(kind: Kind, key: string): string[]
   /** The payload of a record, or undefined when it is missing or damaged: records can be made again. */
   record(kind: Kind, key: string): Buffer | undefined
   /** The bytes of an entry, whole; throws what the disk throws, S5_STORE_DAMAGED when they are cut short. */
@@ -121,7 +124,8 @@ export function openCatalog(root: string, disk: Disk = realDisk, readOnly = fals
     names.add(segment)
     grow(index.count)
     const base = files.length
-    for (const name of index.files) files.push({ segment, name, fd: undefined })
+    for (const name of index.files)
+      files.push({ segment, name, path: `${folder}/${segment}/${name}`, fd: undefined })
     const first = count * WORDS
     new Uint8Array(table.buffer).set(index.table, first * 4)
     for (let number = 0; number < index.count; number++) {
@@ -165,11 +169,16 @@ export function openCatalog(root: string, disk: Disk = realDisk, readOnly = fals
     if (!loaded) load()
     if (slots.length === 0) return -1
     if (wanted.write(hex, 0, 'hex') !== 32) return -1
-    const code = KINDS[kind]
+    const slot = probe(KINDS[kind], (key[0] as number) & (slots.length - 1))
+    return slots[slot] as number
+  }
+
+  /** The next slot from `start` on that is empty or holds `key`. */
+  function probe(code: number, start: number): number {
     const mask = slots.length - 1
-    for (let slot = (key[0] as number) & mask; ; slot = (slot + 1) & mask) {
+    for (let slot = start; ; slot = (slot + 1) & mask) {
       const entry = slots[slot] as number
-      if (entry === -1) return -1
+      if (entry === -1) return slot
       const at = entry * WORDS
       if (
         table[at + 8] === code &&
@@ -182,7 +191,19 @@ export function openCatalog(root: string, disk: Disk = realDisk, readOnly = fals
         table[at + 6] === key[6] &&
         table[at + 7] === key[7]
       )
-        return entry
+        return slot
+    }
+  }
+
+  function paths(kind: Kind, hex: string): string[] {
+    const found: string[] = []
+    if (lookup(kind, hex) === -1) return found
+    const mask = slots.length - 1
+    for (let slot = (key[0] as number) & mask; ; slot = (slot + 1) & mask) {
+      slot = probe(KINDS[kind], slot)
+      const entry = slots[slot] as number
+      if (entry === -1) return found
+      found.push((files[table[entry * WORDS + 9] as number] as SegmentFile).path)
     }
   }
 
@@ -208,7 +229,7 @@ export function openCatalog(root: string, disk: Disk = realDisk, readOnly = fals
 
   function descriptor(file: SegmentFile): number {
     if (file.fd === undefined) {
-      file.fd = disk.open(join(folder, file.segment, file.name), 'read')
+      file.fd = disk.open(file.path, 'read')
       touch(file.segment)
       for (const oldest of open) {
         if (open.size < MAX_OPEN) break
@@ -263,6 +284,7 @@ export function openCatalog(root: string, disk: Disk = realDisk, readOnly = fals
   const catalog: Catalog = {
     has: (content) => lookup('object', content.slice(7)) !== -1,
     contains: (kind, hex) => lookup(kind, hex) !== -1,
+    paths,
     find: (kind, hex) => {
       const entry = lookup(kind, hex)
       return entry === -1 ? undefined : entryAt(entry)
@@ -270,8 +292,8 @@ export function openCatalog(root: string, disk: Disk = realDisk, readOnly = fals
     locate: (content) => {
       const entry = lookup('object', content.slice(7))
       if (entry === -1) return undefined
-      const { segment, file, offset, size } = entryAt(entry)
-      return { path: join(folder, segment, file), offset, size }
+      const at = entry * WORDS
+      return { path: (files[table[at + 9] as number] as SegmentFile).path, ...range(at) }
     },
     readSync: (content) => {
       try {

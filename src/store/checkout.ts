@@ -28,7 +28,7 @@ import { diskError, errnoOf, realDisk, writeAll } from '../host/disk.ts'
 import { run } from '../host/run.ts'
 import { uniqueName } from '../host/temp.ts'
 import type { DeviceInode, FileInode, Inode, PipeInode, Tree, TreePath } from '../tree/tree.ts'
-import { attainable, currentOwner, type LinkFile, type Owner } from './links.ts'
+import { attainable, currentOwner, type Linkable, type Owner } from './links.ts'
 import type { Store } from './store.ts'
 import { canSetXattrs, type FileXattrs, setXattrs } from './xattrs.ts'
 
@@ -40,7 +40,7 @@ export interface CheckoutOptions {
 }
 
 export interface Checkout {
-  /** Names that are hard links to the store. */
+  /** Names (files and symlinks) that are hard links to the store. */
   readonly linked: number
   /** Files written anew, empty ones included. */
   readonly copied: number
@@ -50,8 +50,8 @@ export interface Checkout {
   readonly skipped: readonly string[]
 }
 
-/** What `link` answers when a file has to be copied instead: other file system, too many links, not allowed. */
-const COPY_INSTEAD = new Set(['EXDEV', 'EMLINK', 'EPERM'])
+/** What `link` answers when a file has to be made anew: other file system, too many links, not allowed, not there. */
+const COPY_INSTEAD = new Set(['EXDEV', 'EMLINK', 'EPERM', 'ENOENT'])
 const STEP = 1_000
 
 /**
@@ -74,8 +74,7 @@ export async function checkout(
   try {
     mkdirSync(staging, { mode: 0o700 })
     const isNear = statSync(store.path).dev === statSync(dirname(staging)).dev
-    const links =
-      how === 'link' && isNear ? await linkFiles(store, tree, signal) : new Map<number, LinkFile>()
+    const links = how === 'link' && isNear ? await linkFiles(store, tree, signal) : NO_LINKS
     const done = await fill(store, tree, staging, links, signal, report)
     renameSync(staging, target)
     return done
@@ -99,33 +98,41 @@ function existing(target: string): Stage5Error {
   return new Stage5Error('S5_DIRECTORY_EXISTS', `${target}: expected nothing there or an empty directory`)
 }
 
-/** Number of inode → file to link to. */
-async function linkFiles(store: Store, tree: Tree, signal?: AbortSignal): Promise<Map<number, LinkFile>> {
+interface ToLink {
+  /** By number of inode. */
+  readonly paths: readonly (string | undefined)[]
+  readonly hasXattrs: boolean
+}
+
+const NO_LINKS: ToLink = { paths: [], hasXattrs: false }
+
+async function linkFiles(store: Store, tree: Tree, signal: AbortSignal | undefined): Promise<ToLink> {
   const numbers: number[] = []
-  const inodes: FileInode[] = []
+  const inodes: Linkable[] = []
   for (const [number, inode] of tree.inodes.entries()) {
-    if (inode.type !== 'file' || inode.size === 0) continue
+    if (inode.type !== 'symlink' && (inode.type !== 'file' || inode.size === 0)) continue
     numbers.push(number)
     inodes.push(inode)
   }
   const files = await store.links.ensure(inodes, signal)
-  return new Map(files.map((file, at) => [numbers[at] as number, file]))
+  const paths = new Array<string | undefined>(tree.inodes.length)
+  for (const [at, path] of files.paths.entries()) paths[numbers[at] as number] = path
+  return { paths, hasXattrs: files.hasXattrs }
 }
 
 async function fill(
   store: Store,
   tree: Tree,
   staging: string,
-  links: Map<number, LinkFile>,
+  links: ToLink,
   signal: AbortSignal | undefined,
   report: Report | undefined,
 ): Promise<Checkout> {
   const owner = currentOwner()
-  const made = new Map<number, string | Buffer>()
+  const made = new Array<string | Buffer | undefined>(tree.inodes.length)
   const skipped: string[] = []
   const xattrs: FileXattrs[] = []
   const withXattrs = tree.inodes.some((inode) => inode.xattrs) && canSetXattrs()
-  const special: { readonly path: TreePath; readonly inode: DeviceInode | PipeInode }[] = []
   let linked = 0
   let copied = 0
   let bytes = 0
@@ -140,37 +147,38 @@ async function fill(
     refuseUnclean(path)
     const inode = tree.inodes[number] as Inode
     const place = placeOf(staging, path)
-    const earlier = made.get(number)
-    if (inode.type === 'file') {
-      const file = links.get(number)
-      if (file && mayLink && tryLink(file.path, place)) {
-        linked++
-        if (earlier === undefined && inode.xattrs && !file.hasXattrs) lose(path, 'extended attributes')
-      } else if (earlier === undefined || !tryLink(earlier, place)) {
-        copyFile(store, inode, place, owner)
-        copied++
-        bytes += inode.size
-        keepXattrs(inode, path, place)
-      }
-    } else if (earlier !== undefined) linkSync(earlier, place)
-    else if (inode.type === 'dir') {
-      if (path !== '') mkdirSync(place, { mode: 0o700 })
-      keepXattrs(inode, path, place)
-    } else if (inode.type === 'symlink') {
-      symlinkSync(inode.target === '' ? '' : bytesOf(inode.target), place)
-      if (owner.isRoot) lchownSync(place, inode.uid, inode.gid)
-      lutimesSync(place, inode.mtime, inode.mtime)
-      keepXattrs(inode, path, place)
-    } else special.push({ path, inode })
-    if (earlier === undefined) {
-      if (attainable(inode, owner) !== inode) lose(path, `owner ${inode.uid}:${inode.gid}`)
-      made.set(number, place)
+    const earlier = made[number]
+    made[number] = place
+    const file = links.paths[number]
+    if (file !== undefined && mayLink && tryLink(file, place)) {
+      linked++
+      if (earlier === undefined && inode.xattrs && !links.hasXattrs) lose(path, 'extended attributes')
+    } else if (earlier === undefined || !tryLink(earlier, place)) {
+      const pending = make(path, inode, place)
+      if (pending) await pending
     }
+    if (earlier === undefined && attainable(inode, owner) !== inode)
+      lose(path, `owner ${inode.uid}:${inode.gid}`)
   }
-  for (const { path, inode } of special) await makeSpecial(path, inode)
   await setXattrs(xattrs, signal)
   finishDirectories(tree, staging, owner)
   return { linked, copied, bytes, skipped }
+
+  function make(path: TreePath, inode: Inode, place: string | Buffer): Promise<void> | undefined {
+    if (inode.type === 'file') {
+      copyFile(store, inode, place, owner)
+      copied++
+      bytes += inode.size
+    } else if (inode.type === 'dir') {
+      if (path !== '') mkdirSync(place, { mode: 0o700 })
+    } else if (inode.type === 'symlink') {
+      symlinkSync(bytesOf(inode.target), place)
+      if (owner.isRoot) lchownSync(place, inode.uid, inode.gid)
+      lutimesSync(place, inode.mtime, inode.mtime)
+    } else return makeSpecial(path, inode)
+    keepXattrs(inode, path, place)
+    return undefined
+  }
 
   function lose(path: TreePath, what: string): void {
     skipped.push(`/${printable(path)}: ${what} cannot be given`)
@@ -189,7 +197,7 @@ async function fill(
     } catch (error) {
       const errno = errnoOf(error)
       if (errno === undefined || !COPY_INSTEAD.has(errno)) throw error
-      if (errno !== 'EMLINK') mayLink = false
+      if (errno === 'EXDEV' || errno === 'EPERM') mayLink = false
       return false
     }
   }

@@ -2,7 +2,7 @@
  * Frees what nothing needs. Segments are never changed: what still lives in a segment with garbage moves into a new
  * segment, published like any other, before the old one goes.
  */
-import { readdirSync, statSync } from 'node:fs'
+import { lstatSync, readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Digest } from '../base/digest.ts'
 import { now } from '../host/clock.ts'
@@ -57,20 +57,29 @@ export async function collectSegments(
     marked = markAll(since)
   }
 
+  const prefixes = new Set<number>()
+  for (const id of marked) if (id.startsWith('object ')) prefixes.add(Number.parseInt(id.slice(7, 15), 16))
+  /** Worth keeping while its object lives and it is fresh or some root has it. */
+  const isLinkNeeded = ({ segment, file, sum }: Located): boolean =>
+    (sum === 0 || prefixes.has(sum)) &&
+    ((used.get(segment) as number) >= since || hasOtherNames(join(folder, segment, file)))
+
   const kept = new Set<string>()
   const garbage = new Map<string, Located[]>()
   const alive = new Map<string, Located[]>()
   let objects = 0
   let bytes = 0
   for (const entry of entries) {
-    const lives = marked.has(idOf(entry)) && !kept.has(idOf(entry))
-    kept.add(idOf(entry))
+    const id = idOf(entry)
+    const isNeeded = entry.kind === 'link' ? isLinkNeeded(entry) : marked.has(id)
+    const lives = isNeeded && !kept.has(id)
+    kept.add(id)
     const side = lives ? alive : garbage
     const list = side.get(entry.segment)
     if (list) list.push(entry)
     else side.set(entry.segment, [entry])
     if (lives) continue
-    bytes += entry.size
+    if (entry.kind !== 'link') bytes += entry.size
     if (entry.kind === 'object') objects++
   }
   if (options.dryRun) return { objects, bytes }
@@ -102,6 +111,11 @@ export async function collectSegments(
     catalog.refresh()
   }
   return { objects, bytes }
+}
+
+/** Whether a root may be linked to it: what it shares with its object does not count for more than one. */
+function hasOtherNames(path: string): boolean {
+  return (lstatSync(path, { throwIfNoEntry: false })?.nlink ?? 0) > 2
 }
 
 function sizeOf(entries: readonly Located[], marked: Marked): number {

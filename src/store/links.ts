@@ -1,10 +1,9 @@
 /**
- * Files that roots are hard-linked to: one for each combination of content and metadata that was ever asked for,
- * because all names of an inode share mode, owner, time and attributes.
+ * Files and symlinks that roots are hard-linked to: one for each combination of content and metadata that was ever
+ * asked for, because all names of an inode share mode, owner, time and attributes.
  *
- * They lie in `links/NAME/`, directories that appear whole like segments, under names that spell their metadata. A
- * large object's own file is used for the first metadata asked for, so that its bytes exist once; further ones get
- * copies. Nothing in a link file is ever changed again once it has a second name.
+ * They lie in segments of their own. A large object's own file is used for the first metadata asked for, so that its
+ * bytes exist once; further ones get copies. Nothing is changed in an inode that a root may have.
  */
 import { hash } from 'node:crypto'
 import {
@@ -14,47 +13,39 @@ import {
   fchmodSync,
   fchownSync,
   futimesSync,
+  lchownSync,
   lstatSync,
-  readdirSync,
-  rmdirSync,
+  lutimesSync,
   statSync,
+  symlinkSync,
   utimesSync,
 } from 'node:fs'
 import { join } from 'node:path'
-import { type Digest, digestOf } from '../base/digest.ts'
+import { digestOf } from '../base/digest.ts'
 import { Stage5Error } from '../base/errors.ts'
 import { type Disk, diskError, writeAll } from '../host/disk.ts'
 import { takeLock } from '../host/lock.ts'
-import { uniqueName } from '../host/temp.ts'
-import type { FileInode, Xattr } from '../tree/tree.ts'
+import type { FileInode, SymlinkInode, Xattr } from '../tree/tree.ts'
 import type { Catalog } from './catalog.ts'
+import type { RecordTransaction } from './transaction.ts'
 import { canSetXattrs, type FileXattrs, setXattrs } from './xattrs.ts'
 
-export interface LinkFile {
-  readonly path: string
-  /** Whether it carries the xattrs that were asked for. */
+export type Linkable = FileInode | SymlinkInode
+
+export interface LinkFiles {
+  /** The file to link to for each inode, in order. */
+  readonly paths: readonly string[]
+  /** Whether they carry the xattrs that were asked for. */
   readonly hasXattrs: boolean
 }
 
 export interface Links {
   /**
-   * A link file for each inode, in order; missing ones are made, all in one go.
-   * @throws S5_STORE_DAMAGED, S5_DISK_FULL, S5_DISK_FAILED
+   * Link files for inodes; missing ones are made, all in one transaction. A file that was changed through a root is
+   * not used again.
+   * @throws S5_STORE_DAMAGED, S5_DISK_FULL, S5_DISK_FAILED, S5_LOCK_BUSY
    */
-  ensure(inodes: readonly FileInode[], signal?: AbortSignal): Promise<LinkFile[]>
-  count(): number
-  /**
-   * Removes link files of objects that are gone, on demand also those that no root is linked to. Needs the exclusive
-   * lock of the store.
-   */
-  collect(alsoUnused: boolean): void
-}
-
-interface Wanted {
-  readonly name: string
-  readonly inode: FileInode
-  readonly real: Attainable
-  readonly xattrs: readonly Xattr[] | undefined
+  ensure(inodes: readonly Linkable[], signal?: AbortSignal): Promise<LinkFiles>
 }
 
 /** What this process can really give a file: users cannot give files away, and set-id bits would mean them then. */
@@ -77,94 +68,64 @@ export interface Attainable {
   readonly mtime: number
 }
 
+/** `meta` itself when all of it can be had. */
 export function attainable(meta: Attainable, owner: Owner): Attainable {
   if (owner.isRoot || (meta.uid === owner.uid && meta.gid === owner.gid)) return meta
   return { mode: meta.mode & 0o1777, uid: owner.uid, gid: owner.gid, mtime: meta.mtime }
 }
 
-/** Spells what the file is; the digest comes first. */
-function nameOf(inode: FileInode, real: Attainable, xattrs: readonly Xattr[] | undefined): string {
-  const extra = xattrs ? `-${hash('sha256', JSON.stringify(xattrs), 'hex').slice(0, 32)}` : ''
-  return `${inode.content.slice(7)}-${real.mode.toString(8)}-${real.uid}-${real.gid}-${real.mtime}${extra}`
+interface Wanted {
+  readonly key: string
+  readonly inode: Linkable
+  readonly real: Attainable
 }
 
 /** @param root the version directory of the store */
-export function openLinks(root: string, disk: Disk, catalog: Catalog): Links {
-  const folder = join(root, 'links')
+export function openLinks(root: string, disk: Disk, catalog: Catalog, begin: () => RecordTransaction): Links {
   const owner = currentOwner()
-  const loaded = new Set<string>()
-  let known = new Map<string, string>()
   let turn: Promise<unknown> = Promise.resolve()
 
-  function load(): void {
-    const present = readdirSync(folder)
-    const still = new Set(present)
-    if ([...loaded].some((name) => !still.has(name))) {
-      loaded.clear()
-      known = new Map()
-    }
-    for (const group of present) {
-      if (loaded.has(group)) continue
-      loaded.add(group)
-      for (const name of readdirSync(join(folder, group))) known.set(name, group)
-    }
-  }
-
-  /** A link file that was written to through a root differs in size or time from what it was made as. */
-  function isIntact({ name, inode, real }: Wanted): boolean {
-    const group = known.get(name)
-    if (group === undefined) return false
-    const path = join(folder, group, name)
-    const found = lstatSync(path, { throwIfNoEntry: false })
-    if (
-      found !== undefined &&
-      found.size === inode.size &&
-      Math.floor(found.mtimeMs / 1000) === real.mtime &&
-      (found.mode & 0o7777) === real.mode &&
-      found.uid === real.uid &&
-      found.gid === real.gid
-    )
-      return true
-    disk.remove(path)
-    known.delete(name)
-    return false
-  }
-
-  async function make(missing: ReadonlyMap<string, Wanted>, signal: AbortSignal | undefined): Promise<void> {
-    const group = uniqueName()
-    const staging = join(root, 'staging', group)
+  async function make(
+    missing: ReadonlyMap<string, Wanted>,
+    withXattrs: boolean,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    // Two processes must not both take one object's file for different metadata.
     const lock = await takeLock(join(root, 'links.lock'), 'exclusive', {
       waitMs: 600_000,
       ...(signal ? { signal } : {}),
     })
     try {
-      disk.makeDirectory(staging)
-      const withXattrs: FileXattrs[] = []
-      for (const wanted of missing.values()) {
-        signal?.throwIfAborted()
-        const path = join(staging, wanted.name)
-        makeFile(path, wanted)
-        if (wanted.xattrs) withXattrs.push({ path, xattrs: wanted.xattrs })
+      await using made = begin()
+      const xattrs: FileXattrs[] = []
+      let files = 0
+      for (const { key, inode, real } of missing.values()) {
+        if (files % 1_000 === 0) signal?.throwIfAborted()
+        const file = `link-${files++}`
+        const path = `${made.directory}/${file}`
+        if (inode.type === 'symlink') makeSymlink(path, inode, real)
+        else makeFile(path, inode, real, withXattrs && inode.xattrs !== undefined)
+        if (withXattrs && inode.xattrs) xattrs.push({ path, xattrs: inode.xattrs })
+        made.place({ kind: 'link', key, file, offset: 0, size: sizeOf(inode), sum: sumOf(inode) })
       }
-      await setXattrs(withXattrs, signal)
-      await disk.sync(staging, 'filesystem')
-      disk.rename(staging, join(folder, group))
-      await disk.sync(folder, 'file')
-    } catch (error) {
-      disk.remove(staging)
-      throw error
+      await setXattrs(xattrs, signal)
+      await made.commit()
     } finally {
       lock[Symbol.dispose]()
     }
-    loaded.add(group)
-    for (const name of missing.keys()) known.set(name, group)
   }
 
-  function makeFile(path: string, { inode, real, xattrs }: Wanted): void {
+  function makeSymlink(path: string, inode: SymlinkInode, real: Attainable): void {
+    symlinkSync(Buffer.from(inode.target, 'latin1'), path)
+    if (owner.isRoot) lchownSync(path, real.uid, real.gid)
+    lutimesSync(path, real.mtime, real.mtime)
+  }
+
+  function makeFile(path: string, inode: FileInode, real: Attainable, isSpecial: boolean): void {
     const place = catalog.locate(inode.content)
     if (!place) throw new Stage5Error('S5_STORE_DAMAGED', `object ${inode.content} is missing`)
     const canBeRead = owner.isRoot || (real.mode & 0o400) !== 0
-    if (!place.path.endsWith('.pack') && canBeRead && !xattrs && statSync(place.path).nlink === 1) {
+    if (!place.path.endsWith('.pack') && canBeRead && !isSpecial && statSync(place.path).nlink === 1) {
       disk.link(place.path, path)
       chmodSync(path, 0o600)
       if (owner.isRoot) chownSync(path, real.uid, real.gid)
@@ -174,12 +135,12 @@ export function openLinks(root: string, disk: Disk, catalog: Catalog): Links {
     }
     const bytes = catalog.readSync(inode.content)
     // An object that roots are linked to may have been written to through one of them.
-    if (digestOf(bytes) !== inode.content)
+    if (!place.path.endsWith('.pack') && digestOf(bytes) !== inode.content)
       throw new Stage5Error('S5_STORE_DAMAGED', `object ${inode.content} has other bytes`)
     const fd = disk.open(path, 'create', 0o600)
     try {
       writeAll(disk, fd, bytes, 0, bytes.length)
-      if (owner.isRoot) fchownSync(fd, real.uid, real.gid)
+      if (real.uid !== owner.uid || real.gid !== owner.gid) fchownSync(fd, real.uid, real.gid)
       fchmodSync(fd, real.mode)
       futimesSync(fd, real.mtime, real.mtime)
     } finally {
@@ -187,33 +148,30 @@ export function openLinks(root: string, disk: Disk, catalog: Catalog): Links {
     }
   }
 
-  async function ensure(inodes: readonly FileInode[], signal: AbortSignal | undefined): Promise<LinkFile[]> {
-    const withXattrs = inodes.some((inode) => inode.xattrs) && canSetXattrs()
-    const all: Wanted[] = inodes.map((inode) => {
+  async function ensure(inodes: readonly Linkable[], signal: AbortSignal | undefined): Promise<LinkFiles> {
+    const wantXattrs = inodes.some((inode) => inode.xattrs !== undefined)
+    const withXattrs = wantXattrs && canSetXattrs()
+    const paths: string[] = []
+    const missing = new Map<string, Wanted>()
+    const later: { readonly at: number; readonly key: string }[] = []
+    for (const [at, inode] of inodes.entries()) {
       const real = attainable(inode, owner)
-      const xattrs = withXattrs ? inode.xattrs : undefined
-      return { inode, real, xattrs, name: nameOf(inode, real, xattrs) }
-    })
-    try {
-      load()
-      const missing = new Map<string, Wanted>()
-      for (const wanted of all) if (!isIntact(wanted)) missing.set(wanted.name, wanted)
-      if (missing.size > 0) await make(missing, signal)
-    } catch (error) {
-      throw diskError(error, folder)
+      const key = keyOfLink(inode, real, withXattrs ? inode.xattrs : undefined)
+      const path = catalog.paths('link', key).find((found) => isIntact(found, inode, real))
+      paths.push(path ?? '')
+      if (path !== undefined) continue
+      missing.set(key, { key, inode, real })
+      later.push({ at, key })
     }
-    return all.map(({ inode, xattrs, name }) => ({
-      path: join(folder, known.get(name) as string, name),
-      hasXattrs: inode.xattrs === xattrs,
-    }))
-  }
-
-  /** Whether no root has it: its only names are here and, when it is an object's own file, in its segment. */
-  function isUnused(path: string, content: Digest): boolean {
-    const { nlink, ino } = statSync(path)
-    if (nlink === 1) return true
-    const place = catalog.locate(content)
-    return nlink === 2 && place !== undefined && statSync(place.path).ino === ino
+    if (missing.size > 0) {
+      try {
+        await make(missing, withXattrs, signal)
+      } catch (error) {
+        throw diskError(error, root)
+      }
+    }
+    for (const { at, key } of later) paths[at] = catalog.paths('link', key).at(-1) as string
+    return { paths, hasXattrs: withXattrs || !wantXattrs }
   }
 
   return {
@@ -222,21 +180,34 @@ export function openLinks(root: string, disk: Disk, catalog: Catalog): Links {
       turn = work.catch(() => {})
       return work
     },
-    count: () => {
-      load()
-      return known.size
-    },
-    collect: (alsoUnused) => {
-      load()
-      for (const [name, group] of known) {
-        const content: Digest = `sha256:${name.slice(0, 64)}`
-        const path = join(folder, group, name)
-        if (catalog.has(content) && !(alsoUnused && isUnused(path, content))) continue
-        disk.remove(path)
-        known.delete(name)
-      }
-      for (const group of loaded)
-        if (readdirSync(join(folder, group)).length === 0) rmdirSync(join(folder, group))
-    },
   }
+}
+
+function keyOfLink(inode: Linkable, real: Attainable, xattrs: readonly Xattr[] | undefined): string {
+  const what = inode.type === 'file' ? inode.content : `symlink ${inode.target}`
+  const mode = inode.type === 'file' ? real.mode : 0
+  const extra = xattrs ? ` ${JSON.stringify(xattrs)}` : ''
+  return hash('sha256', `${mode} ${real.uid} ${real.gid} ${real.mtime} ${what}${extra}`, 'hex')
+}
+
+/** For finding the object again when links are collected and verified. */
+export function sumOf(inode: Linkable): number {
+  return inode.type === 'file' ? Number.parseInt(inode.content.slice(7, 15), 16) : 0
+}
+
+function sizeOf(inode: Linkable): number {
+  return inode.type === 'file' ? inode.size : inode.target.length
+}
+
+/** A link file that was written to through a root differs in size or time from what it was made as. */
+function isIntact(path: string, inode: Linkable, real: Attainable): boolean {
+  const found = lstatSync(path, { throwIfNoEntry: false })
+  return (
+    found !== undefined &&
+    found.size === sizeOf(inode) &&
+    Math.floor(found.mtimeMs / 1000) === real.mtime &&
+    found.uid === real.uid &&
+    found.gid === real.gid &&
+    (inode.type === 'symlink' || (found.mode & 0o7777) === real.mode)
+  )
 }

@@ -57,7 +57,7 @@ export function mark(catalog: Catalog, { refs, isFresh, drop }: MarkOptions): Ma
     markTree(target)
   }
   for (const entry of catalog.entries()) {
-    if (entry.kind === 'object' || entry.kind === 'tree' || !isFresh(entry)) continue
+    if (entry.kind === 'object' || entry.kind === 'tree' || entry.kind === 'link' || !isFresh(entry)) continue
     if (entry.kind === 'block') marked.add(idOf(entry))
     else {
       const bytes = catalog.record(entry.kind, entry.key)

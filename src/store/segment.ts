@@ -8,13 +8,16 @@
  *   16   4  entries
  *   20   4  bytes of file names
  *   24   n  file names, joined by newlines, padded with zeros to a multiple of 64 from the start of the index
- *   …   64  each entry: key 32, kind 4, file number 4, offset 8, size 8, CRC-32 4 (0 for objects), zero 4
+ *   …   64  each entry: key 32, kind 4, file number 4, offset 8, size 8, sum 4, zero 4
  *   end 32  SHA-256 of all before
  */
 import { hash } from 'node:crypto'
 
-/** What a key stands for. Objects are keyed by the SHA-256 of their bytes; the others are records about something. */
-export const KINDS = { object: 0, tree: 1, unpacked: 2, memo: 3, block: 4 } as const
+/**
+ * What a key stands for. Objects are keyed by the SHA-256 of their bytes; links are files to hard-link to, keyed by
+ * content and metadata; the others are records about something.
+ */
+export const KINDS = { object: 0, tree: 1, unpacked: 2, memo: 3, block: 4, link: 5 } as const
 export type Kind = keyof typeof KINDS
 
 export const INDEX_NAME = 'index'
@@ -29,7 +32,7 @@ export interface Entry {
   readonly file: string
   readonly offset: number
   readonly size: number
-  /** CRC-32 of the payload; 0 for objects, whose key says more. */
+  /** CRC-32 of the payload; 0 for objects, whose key says more; for links the first 32 bits of the object's key. */
   readonly sum: number
 }
 

@@ -6,10 +6,9 @@
  *     segments/NAME/           one transaction each; appears whole and is never changed
  *       index                  what is inside (segment.ts)
  *       ….pack                 small payloads, end to end
- *       …                      large payloads, a file each
+ *       …                      large payloads and link files (links.ts), a file each
  *     staging/BOOT-PID-RANDOM/ transactions that have not ended; rubbish when their process is gone
  *     refs/NAME                a digest each
- *     links/NAME/              files that roots are hard-linked to (links.ts)
  *     downloads/               fetched files, owned by the repository layer
  *
  * A transaction is written into staging, made durable, and renamed into segments: so an object that is visible is
@@ -126,7 +125,7 @@ export async function openStore(path: string, options: StoreOptions = {}): Promi
   const catalog = openCatalog(root, disk)
   const batch = createBatch(begin)
   const refs = openRefs(root, disk)
-  const links = openLinks(root, disk, catalog)
+  const links = openLinks(root, disk, catalog, begin)
   const access: records.RecordAccess = {
     get: (kind, key) => batch.peek(kind, key) ?? catalog.record(kind, key),
     put: (kind, key, bytes) => {
@@ -197,8 +196,8 @@ export async function openStore(path: string, options: StoreOptions = {}): Promi
     },
     link: async (inode) => {
       await batch.flush()
-      const [file] = await links.ensure([inode])
-      return (file as { path: string }).path
+      const { paths } = await links.ensure([inode])
+      return paths[0] as string
     },
     links,
     setRef: async (name, target) => {
@@ -214,9 +213,7 @@ export async function openStore(path: string, options: StoreOptions = {}): Promi
       try {
         await lock.change('exclusive', { waitMs: 10_000, ...(signal ? { signal } : {}), ...how })
         if (!how.dryRun) sweepStaging(root, disk)
-        const done = await collectSegments(root, disk, catalog, refs.all().values(), how, signal)
-        if (!how.dryRun) links.collect(how.maxIdleMs !== undefined || how.maxBytes !== undefined)
-        return done
+        return await collectSegments(root, disk, catalog, refs.all().values(), how, signal)
       } catch (error) {
         throw diskError(error, root)
       } finally {
@@ -238,13 +235,25 @@ export async function openStore(path: string, options: StoreOptions = {}): Promi
   }
 
   function statsOf(): StoreStats {
-    const count = { objects: 0, objectBytes: 0, records: 0, recordBytes: 0, blocks: 0, blockBytes: 0 }
+    const count = {
+      objects: 0,
+      objectBytes: 0,
+      records: 0,
+      recordBytes: 0,
+      blocks: 0,
+      blockBytes: 0,
+      links: 0,
+    }
     for (const { kind, size } of catalog.entries()) {
+      if (kind === 'link') {
+        count.links++
+        continue
+      }
       const what = kind === 'object' ? 'object' : kind === 'block' ? 'block' : 'record'
       count[`${what}s`]++
       count[`${what}Bytes`] += size
     }
-    return { segments: catalog.segments().good.length, ...count, links: links.count() }
+    return { segments: catalog.segments().good.length, ...count }
   }
 }
 
@@ -261,7 +270,7 @@ function prepare(path: string, root: string): void {
         )
     }
     mkdirSync(root, { recursive: true, mode: 0o700 })
-    for (const name of ['segments', 'staging', 'refs', 'links', 'downloads'])
+    for (const name of ['segments', 'staging', 'refs', 'downloads'])
       mkdirSync(join(root, name), { recursive: true, mode: 0o700 })
   } catch (error) {
     throw diskError(error, path)
