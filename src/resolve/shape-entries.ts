@@ -80,8 +80,8 @@ export function user(): Shape<UserSpec> {
     name: required(userName(), 'Login name.'),
     uid: optional(id(), -1, 'Number; default: the next free system number, kept in the lock.'),
     group: optional(userName(), undefined, 'Primary group; default: a group of the same name.'),
-    home: optional(absolutePath(), '/nonexistent', 'Home directory.'),
-    shell: optional(absolutePath(), '/bin/false', 'Login shell.'),
+    home: optional(accountPath(), '/nonexistent', 'Home directory.'),
+    shell: optional(accountPath(), '/bin/false', 'Login shell.'),
     gecos: optional(
       string({ pattern: /^[^:\n]*$/, expected: 'text without colons', empty: true }),
       '',
@@ -92,6 +92,15 @@ export function user(): Shape<UserSpec> {
   return shortOrLong(
     refined(userName(), (name) => build(name)),
     refined(long, (spec) => ({ ...spec, group: spec.group ?? spec.name })),
+  )
+}
+
+/** A field of /etc/passwd ends at a colon. */
+function accountPath(): Shape<string> {
+  return refined(absolutePath({ top: true }), (path, node, to) =>
+    path.includes(':')
+      ? to.report(node, `expected a path without colons, found ${JSON.stringify(path)}`)
+      : path,
   )
 }
 

@@ -47,7 +47,14 @@ export function parseSysusers(text: string): Sysusers {
     }
     const named = /^[A-Za-z_][A-Za-z0-9_-]{0,30}$/.test(name)
     if ((type === 'u' || type === 'u!') && named)
-      users.push({ name, ...known, group, gecos: gecos.replaceAll(/[:\n]/g, ' '), home, shell })
+      users.push({
+        name,
+        ...known,
+        group,
+        gecos: gecos.replaceAll(/[:\n]/g, ' '),
+        home: absolute(home),
+        shell: absolute(shell),
+      })
     else if (type === 'g' && named) groups.push({ name, ...known })
     else if (type === 'm' && named && id !== '') members.push({ user: name, group: id })
     else if (type === 'r' && /^[0-9]+(-[0-9]+)?$/.test(id)) {
@@ -56,6 +63,11 @@ export function parseSysusers(text: string): Sysusers {
     } else strange.push(`line ${at + 1}: ${trimmed}`)
   }
   return { users, groups, members, ranges, strange }
+}
+
+/** A path that fits into a line of /etc/passwd, else ''. */
+function absolute(path: string): string {
+  return /^\/[^:\n]*$/.test(path) ? path : ''
 }
 
 function splitOnce(text: string, mark: string): string[] {

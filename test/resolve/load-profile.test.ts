@@ -361,6 +361,11 @@ for (const [what, text, message] of [
   ['an id with an underscore', 'id: a_b', '1:5: expected an id of the characters a-z 0-9 . -, found "a_b"'],
   ['an item twice', 'repositories: [a, b, a]', '1:22: "a" is listed twice, first in line 1'],
   ['a flag and its opposite', 'use: [a, -a]', '1:10: "a" is listed twice, first in line 1'],
+  [
+    'a home with a colon',
+    'users: [{name: a, home: "/a:b"}]',
+    '1:25: expected a path without colons, found "/a:b"',
+  ],
   ['a user twice', 'users: [a, {name: a}]', '1:12: "a" is listed twice, first in line 1'],
   [
     'a missing key',

@@ -150,6 +150,11 @@ test('parseSysusers reads the forms of sysusers.d(5)', () => {
   assert.deepEqual(found.strange, ['line 9: q what is this'])
 })
 
+test('parseSysusers keeps what would break a line of passwd out of it', () => {
+  const [user] = parseSysusers('u evil - "a:b" /home:0 sh').users
+  assert.deepEqual([user?.gecos, user?.home, user?.shell], ['a b', '', ''])
+})
+
 test('parseSysusers reads what printf %q of acct-user packages wrote', () => {
   const line = 'u\tmessagebus\t101:messagebus\tSystem\\ user\\;\\ messagebus\t/dev/null\t/sbin/nologin\n'
   assert.deepEqual(parseSysusers(line).users, [
