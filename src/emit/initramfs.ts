@@ -6,6 +6,7 @@ import { promisify } from 'node:util'
 import { constants, gzipSync, zstdCompress } from 'node:zlib'
 import { printable, Stage5Error } from '../base/errors.ts'
 import { CPIO_TYPE, cpioHeader, cpioPadding, cpioTrailer } from '../format/cpio.ts'
+import { parseElf } from '../format/elf.ts'
 import { resolvePath } from '../tree/resolve-path.ts'
 import { baseOf, type Entry, type Inode, lookup, type Tree, treeOf, type TreePath } from '../tree/tree.ts'
 import type { Contents } from '../tree/contents.ts'
@@ -33,7 +34,7 @@ export const INIT_APPLETS: readonly string[] = (
 /**
  * What the kernel unpacks and runs before there is a root: `init`, busybox of the composed root, the modules in
  * `lib/modules` with their load order in `etc/stage5/modules`, and the data areas in `etc/stage5/data`.
- * @throws S5_MODULE_MISSING; S5_IMAGE_INPUT when the root has no busybox or a data area cannot be written down
+ * @throws S5_MODULE_MISSING; S5_IMAGE_INPUT when the root has no static busybox or a data area cannot be written down
  */
 export async function initramfsTree(
   root: Tree,
@@ -57,7 +58,7 @@ export async function initramfsTree(
     add(path, { type: 'dir', mode: 0o755, ...meta })
   for (const name of INIT_APPLETS)
     add(`bin/${name}`, { type: 'symlink', mode: 0o777, ...meta, target: 'busybox' })
-  entries.push({ ...busyboxOf(root, date), path: 'bin/busybox' })
+  add('bin/busybox', await busyboxOf(root, contents, date))
   add('dev/console', { type: 'char', mode: 0o600, ...meta, major: 5, minor: 1 })
   await text('init', 0o755, options.init)
 
@@ -75,13 +76,19 @@ export async function initramfsTree(
   return treeOf(entries)
 }
 
-function busyboxOf(root: Tree, date: number): Entry {
+async function busyboxOf(root: Tree, contents: Contents, date: number): Promise<Inode> {
+  const hint = 'add busybox-static to packages:'
   const found = resolvePath(root, '/bin/busybox')
   if (!('inode' in found) || found.inode.type !== 'file')
-    throw new Stage5Error('S5_IMAGE_INPUT', 'initramfs: the root has no /bin/busybox', {
-      hint: 'add busybox-static to packages:',
-    })
-  return { ...found, inode: { ...found.inode, mode: 0o755, uid: 0, gid: 0, mtime: date } }
+    throw new Stage5Error('S5_IMAGE_INPUT', 'initramfs: the root has no /bin/busybox', { hint })
+  const interpreter = parseElf(await contents.read(found.inode.content))?.interpreter
+  if (interpreter !== undefined)
+    throw new Stage5Error(
+      'S5_IMAGE_INPUT',
+      `initramfs: expected a static /bin/busybox, found that of ${found.owner}, which needs ${interpreter}`,
+      { hint },
+    )
+  return { ...found.inode, mode: 0o755, uid: 0, gid: 0, mtime: date }
 }
 
 function dataLine(area: { readonly label: string; readonly paths: readonly string[] }): string {

@@ -13,6 +13,7 @@ import {
 import { CPIO_TYPE, readCpio } from '../../src/format/cpio.ts'
 import { memoryContents } from '../../src/tree/contents.ts'
 import { type Entry, entriesOf, type Inode, lookup, type Tree, treeOf } from '../../src/tree/tree.ts'
+import { makeElf } from '../helpers/make-elf.ts'
 
 const contents = memoryContents()
 const meta = { mode: 0o644, uid: 0, gid: 0, mtime: 5 }
@@ -100,6 +101,17 @@ test('a root without busybox is refused', async () => {
   await assert.rejects(
     initramfsTree(treeOf([]), contents, { ...OPTIONS, modules: { order: [], missing: [] } }),
     (error) => isStage5Error(error, 'S5_IMAGE_INPUT') && error.hint === 'add busybox-static to packages:',
+  )
+})
+
+test('a busybox that needs libraries is refused', async () => {
+  const bytes = Buffer.from(makeElf({ interpreter: '/lib64/ld-linux-x86-64.so.2' })).toString('latin1')
+  const dynamic = treeOf([entry('bin/busybox', await file(bytes))])
+  await assert.rejects(
+    initramfsTree(dynamic, contents, { ...OPTIONS, modules: { order: [], missing: [] } }),
+    (error) =>
+      isStage5Error(error, 'S5_IMAGE_INPUT') &&
+      error.message.endsWith('found that of test, which needs /lib64/ld-linux-x86-64.so.2'),
   )
 })
 
