@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto'
 import { createReadStream, type Stats } from 'node:fs'
 import {
+  chmod,
   lstat,
   mkdir,
   mkdtempDisposable,
@@ -69,7 +70,8 @@ export async function packDirectory(directory: string, options: PackOptions): Pr
   await mkdir(options.out, { recursive: true })
   await using scratch = await mkdtempDisposable(join(options.out, '.stage5-pack-'))
   const described = join(scratch.path, 'package.yaml')
-  await writeFile(described, printPackageYaml(metadata), { mode: 0o644 })
+  await writeFile(described, printPackageYaml(metadata))
+  await chmod(described, 0o644)
   await utimes(described, time, time)
   const tar = join(scratch.path, 'package.tar')
   await run(tarArguments(directory, scratch.path, tar, time, options.keepOwners === true), {
