@@ -2,7 +2,7 @@
  * A parsed Debian index as one compact text: 63,440 packages are read back in about 0.1 s instead of being parsed in 2 s.
  *
  * Columns stand one after the other, so that reading is a few splits of one string. What few packages are asked for
- * (dependencies, summary, file) stays a row of the stanza's fields and becomes a Package when first touched.
+ * (dependencies, summary, file) stays bytes, a row of the stanza's fields, and becomes a Package when first touched.
  */
 import { crc32 } from 'node:zlib'
 import { stableJson } from '../base/json.ts'
@@ -10,7 +10,7 @@ import { packageOfStanza, PACKAGE_FIELDS } from '../pkg/deb-package.ts'
 import type { DepExpr, Package, PackageFile, Provide } from '../pkg/package.ts'
 
 /** Raise when the layout below, or what `packageOfStanza` makes of a stanza, changes. */
-export const CACHE_FORMAT = 1
+export const CACHE_FORMAT = 2
 
 const COLUMN = '\x1e'
 const FIELD = '\x1f'
@@ -25,7 +25,6 @@ export function rowOf(fields: { get(field: string): string | undefined }): strin
     return field === 'Description' ? value.slice(0, value.indexOf('\n')) : value.replaceAll('\n', ' ')
   })
   const row = values.join(FIELD)
-  // oxlint-disable-next-line no-control-regex -- they are what is looked for
   const controls = row.match(/[\0-\x08\x0a-\x1f\x7f]/g)
   return controls?.length === PACKAGE_FIELDS.length - 1 && controls.every((letter) => letter === FIELD)
     ? row
@@ -60,14 +59,25 @@ export function printIndexCache(key: string, rows: readonly IndexRow[]): Uint8Ar
     packages.map((pkg) => `${pkg.essential ? 1 : 0}${pkg.rank ?? 3}${pkg.multiArch}`),
     packages.map((pkg) => String(pkg.installedSize)),
     packages.map((pkg) => String(origins.indexOf(pkg.file.origin))),
-    rows.map((entry) => entry.row),
   ]
-  const body = Buffer.from(columns.map((column) => column.join('\n')).join(COLUMN), 'latin1')
-  const head = { format: CACHE_FORMAT, key, origins, count: rows.length, size: body.length, crc: crc32(body) }
+  const eager = Buffer.from(columns.map((column) => column.join('\n')).join(COLUMN), 'latin1')
+  const ends = Buffer.alloc(4 * rows.length)
+  let end = 0
+  for (const [index, { row }] of rows.entries()) ends.writeUInt32LE((end += row.length), 4 * index)
+  const body = Buffer.concat([eager, ends, Buffer.from(rows.map(({ row }) => row).join(''), 'latin1')])
+  const head = {
+    format: CACHE_FORMAT,
+    key,
+    origins,
+    count: rows.length,
+    eager: eager.length,
+    size: body.length,
+    crc: crc32(body),
+  }
   return Buffer.concat([Buffer.from(`${stableJson(head)}\n`), body])
 }
 
-/** The packages, or undefined when `bytes` are not a whole cache of this key and format. */
+/** The packages, or undefined when `bytes` are not a whole cache of this key and format. Keeps `bytes` alive. */
 export function parseIndexCache(bytes: Buffer, key: string, repo: string): readonly Package[] | undefined {
   const end = bytes.indexOf(10)
   const head = end < 0 ? undefined : headOf(bytes.toString('utf8', 0, end))
@@ -75,24 +85,32 @@ export function parseIndexCache(bytes: Buffer, key: string, repo: string): reado
   if (head?.key !== key || body.length !== head.size || crc32(body) !== head.crc) return undefined
   if (head.count === 0) return NONE
   const columns = body
-    .toString('latin1')
+    .toString('latin1', 0, head.eager)
     .split(COLUMN)
     .map((column) => column.split('\n'))
-  const [names = [], versions, architectures, provides, flags, sizes, origins, rows] = columns
-  if (columns.length !== 8 || columns.some((column) => column.length !== head.count)) return undefined
+  const [names = [], versions, architectures, provides, flags, sizes, origins] = columns
+  if (columns.length !== 7 || columns.some((column) => column.length !== head.count)) return undefined
+  const rowsStart = head.eager + 4 * head.count
+  const rowAt = (index: number): string => {
+    const from = index === 0 ? 0 : body.readUInt32LE(head.eager + 4 * (index - 1))
+    const to = body.readUInt32LE(head.eager + 4 * index)
+    return body.toString('latin1', rowsStart + from, rowsStart + to)
+  }
   const at = (column: readonly string[] | undefined, index: number): string => column?.[index] ?? ''
+  const whole = (index: number): Package =>
+    packageOfRow(rowAt(index), repo, head.origins[Number(at(origins, index))] ?? '')
   return names.map(
     (name, index) =>
       new IndexedPackage(
         repo,
-        head.origins[Number(at(origins, index))] ?? '',
         name,
         at(versions, index),
         at(architectures, index),
         at(provides, index),
         at(flags, index),
         at(sizes, index),
-        at(rows, index),
+        index,
+        whole,
       ),
   )
 }
@@ -101,6 +119,8 @@ interface Head {
   readonly key: string
   readonly origins: readonly string[]
   readonly count: number
+  /** Bytes of the columns; the ends of the rows and the rows follow. */
+  readonly eager: number
   readonly size: number
   readonly crc: number
 }
@@ -137,20 +157,20 @@ class IndexedPackage implements Package {
   readonly rank: number
   readonly multiArch: Package['multiArch']
   readonly installedSize: number
-  readonly #origin: string
-  readonly #row: string
+  readonly #index: number
+  readonly #make: (index: number) => Package
   #whole: Package | undefined
 
   constructor(
     repo: string,
-    origin: string,
     name: string,
     version: string,
     arch: string,
     provides: string,
     flags: string,
     installedSize: string,
-    row: string,
+    index: number,
+    make: (index: number) => Package,
   ) {
     this.name = name
     this.version = version
@@ -161,12 +181,12 @@ class IndexedPackage implements Package {
     this.rank = Number(flags[1])
     this.multiArch = flags.slice(2) as Package['multiArch']
     this.installedSize = Number(installedSize)
-    this.#origin = origin
-    this.#row = row
+    this.#index = index
+    this.#make = make
   }
 
   get #full(): Package {
-    return (this.#whole ??= packageOfRow(this.#row, this.repo, this.#origin))
+    return (this.#whole ??= this.#make(this.#index))
   }
 
   get needs(): DepExpr {
@@ -197,7 +217,6 @@ class IndexedPackage implements Package {
 
 /** UTF-8 of a byte string; as it is when it is no UTF-8. */
 function decoded(bytes: string): string {
-  // oxlint-disable-next-line no-control-regex -- every byte of ASCII
   if (/^[\0-\x7f]*$/.test(bytes)) return bytes
   try {
     return new TextDecoder('utf-8', { fatal: true }).decode(Buffer.from(bytes, 'latin1'))
