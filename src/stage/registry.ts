@@ -4,6 +4,7 @@ import { certs } from './certs.ts'
 import { clamp } from './clamp.ts'
 import { etc } from './etc.ts'
 import { files } from './files.ts'
+import { ldcache } from './ldcache.ts'
 import { modules } from './modules.ts'
 import { osRelease } from './os-release.ts'
 import { services } from './services.ts'
@@ -14,8 +15,7 @@ import { usrmerge } from './usrmerge.ts'
 
 /** Stages by name. */
 export const STAGES: ReadonlyMap<string, Stage> = new Map(
-  [busybox, certs, clamp, etc, files, modules, osRelease, services, strip, users, usrmerge].map((stage) => [
-    stage.name,
-    stage,
-  ]),
+  [busybox, certs, clamp, etc, files, ldcache, modules, osRelease, services, strip, users, usrmerge].map(
+    (stage) => [stage.name, stage],
+  ),
 )

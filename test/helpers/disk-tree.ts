@@ -1,5 +1,15 @@
 /** A folder of this machine as a tree, and its files as contents: for tests on real packages. */
-import { lstatSync, readdirSync, readFileSync, readlinkSync } from 'node:fs'
+import {
+  chmodSync,
+  linkSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { type Digest, digestOf } from '../../src/base/digest.ts'
 import type { Contents } from '../../src/tree/contents.ts'
 import { type Entry, type Inode, joinPath, type Tree, treeOf, type TreePath } from '../../src/tree/tree.ts'
@@ -43,4 +53,22 @@ export async function readDiskTree(
   }
   await walk('')
   return treeOf(entries)
+}
+
+/** Writes a tree into an empty folder: types, contents, modes and hard links; not owners, times or devices. */
+export async function writeDiskTree(tree: Tree, contents: Contents, directory: string): Promise<void> {
+  const written = new Map<number, Buffer>()
+  for (const { path, inode: number } of tree.names) {
+    const inode = tree.inodes[number] as Inode
+    const real = Buffer.from(path === '' ? directory : `${directory}/${path}`, 'latin1')
+    const first = written.get(number)
+    if (inode.type === 'dir') mkdirSync(real, { recursive: true })
+    else if (inode.type === 'symlink') symlinkSync(Buffer.from(inode.target, 'latin1'), real)
+    else if (inode.type === 'file' && first) linkSync(first, real)
+    else if (inode.type === 'file') {
+      writeFileSync(real, await contents.read(inode.content))
+      chmodSync(real, inode.mode)
+      written.set(number, real)
+    }
+  }
 }
