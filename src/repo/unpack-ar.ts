@@ -24,7 +24,7 @@ export function arMembers(
   file: string,
   chunks: AsyncIterable<Uint8Array>,
   isLast: (name: string) => boolean,
-): { next(): Promise<Member | undefined> } {
+): { readonly next: () => Promise<Member | undefined> } {
   const events: Event[] = []
   let whole = false
   const reader = arReader(
@@ -70,7 +70,7 @@ export function arMembers(
   }
 
   async function next(): Promise<Member | undefined> {
-    for await (const _ of body());
+    await drain(body())
     const found = await event()
     if (typeof found !== 'object' || !('member' in found)) return undefined
     inBody = true
@@ -78,4 +78,10 @@ export function arMembers(
   }
 
   return { next }
+}
+
+/** Reads to the end and keeps nothing. */
+export async function drain(body: AsyncIterable<Uint8Array>): Promise<void> {
+  const pieces = body[Symbol.asyncIterator]()
+  while (!(await pieces.next()).done);
 }

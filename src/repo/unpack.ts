@@ -8,7 +8,7 @@ import { type TarEntry, type TarHandler, type TarLimits, tarReader } from '../fo
 import { type Compression, decompress } from '../host/decompress.ts'
 import type { Bodies } from '../tree/bodies.ts'
 import type { Unpacked } from '../tree/unpacked.ts'
-import { arMembers, type Member } from './unpack-ar.ts'
+import { arMembers, drain, type Member } from './unpack-ar.ts'
 import { checkControl, type Expected } from './unpack-control.ts'
 import { treeBuilder } from './unpack-tree.ts'
 
@@ -290,8 +290,4 @@ async function wholeMember(
   if (member.name === 'debian-binary')
     for await (const chunk of member.body) text += Buffer.from(chunk).toString('latin1')
   return { name: member.name, text }
-}
-
-async function drain(body: AsyncIterable<Uint8Array>): Promise<void> {
-  for await (const _ of body);
 }

@@ -70,7 +70,8 @@ test('what the input throws comes through unchanged', async () => {
       throw fault
     }
     const work = async () => {
-      for await (const _ of decompress(broken(), kind, { file: 'x', bytes: 2 ** 30 }, idle));
+      for await (const piece of decompress(broken(), kind, { file: 'x', bytes: 2 ** 30 }, idle))
+        assert.ok(piece)
     }
     await assert.rejects(work, (error) => error === fault, kind)
   }
@@ -88,7 +89,8 @@ test('an aborted signal ends it with its reason, also while nothing comes in', a
       })
     }
     const work = async () => {
-      for await (const _ of decompress(stuck(), kind, { file: 'x', bytes: 2 ** 30 }, stop.signal));
+      for await (const piece of decompress(stuck(), kind, { file: 'x', bytes: 2 ** 30 }, stop.signal))
+        assert.ok(piece)
     }
     const ended = assert.rejects(work, (error) => error === 'enough', kind)
     await pause(20)
@@ -101,13 +103,14 @@ test('an aborted signal ends it with its reason, also while nothing comes in', a
 test('leaving the loop early ends the program', async () => {
   const before = process.getActiveResourcesInfo().filter((name) => name === 'ProcessWrap').length
   for (const kind of ['xz', 'bz2', 'zst', 'gz'] as const) {
-    for await (const _ of decompress(
+    const pieces = decompress(
       chunksOf(packed(noise(2_000_000), kind), 9999),
       kind,
       { file: 'x', bytes: 2 ** 30 },
       idle,
-    ))
-      break
+    )
+    await pieces.next()
+    await pieces.return()
   }
   assert.equal(process.getActiveResourcesInfo().filter((name) => name === 'ProcessWrap').length, before)
 })

@@ -56,7 +56,7 @@ async function replay(
     assert.deepEqual(readdirSync(directory), ['demo.pkg'])
     if (typeof expect === 'string') assert.equal(whole, expect)
     else {
-      assert.ok(typeof whole !== 'string', `refused: ${String(whole)}`)
+      assert.ok(typeof whole !== 'string', `refused: ${JSON.stringify(whole)}`)
       const paths = whole.tree.names.map(({ path }) => path)
       assert.deepEqual(paths, expect)
     }
