@@ -100,15 +100,20 @@ function inodeOf(entry: DiskEntry): Inode {
   }
 }
 
-/** Reads bodies where they lie on the disk. */
-export function contentsOfDisk(directory: string, listed: readonly DiskEntry[]): RangedContents {
-  const paths = new Map<Digest, Buffer>()
+/** One path, as a byte string, for each content. */
+export function pathsOfDisk(directory: string, listed: readonly DiskEntry[]): ReadonlyMap<Digest, string> {
+  const paths = new Map<Digest, string>()
   for (const { type, sha256, path } of listed)
-    if (type === 'file') paths.set(`sha256:${sha256}`, Buffer.from(`${directory}/${path}`, 'latin1'))
+    if (type === 'file') paths.set(`sha256:${sha256}`, `${directory}/${path}`)
+  return paths
+}
+
+/** Reads bodies where they lie on the disk. */
+export function contentsOfDisk(paths: ReadonlyMap<Digest, string>): RangedContents {
   const pathOf = (content: Digest): Buffer => {
     const path = paths.get(content)
-    if (!path) throw new Error(`no file has ${content}`)
-    return path
+    if (path === undefined) throw new Error(`no file has ${content}`)
+    return Buffer.from(path, 'latin1')
   }
   return {
     read: (content) => readFile(pathOf(content)),

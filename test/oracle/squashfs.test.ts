@@ -21,7 +21,14 @@ import {
   worldOf,
   zlibBlocks,
 } from '../emit/squashfs-world.ts'
-import { contentsOfDisk, type DiskEntry, fileSink, listDisk, treeOfDisk } from './squashfs-disk.ts'
+import {
+  contentsOfDisk,
+  type DiskEntry,
+  fileSink,
+  listDisk,
+  pathsOfDisk,
+  treeOfDisk,
+} from './squashfs-disk.ts'
 
 /** A folder that goes away with the test. */
 function folder(t: TestContext): string {
@@ -356,8 +363,8 @@ async function sparseSink(path: string): Promise<Awaited<ReturnType<typeof fileS
       if (!isEmpty || bytes.length < 4096) await file.patch(position, bytes)
       position += bytes.length
     },
-    patch: file.patch,
-    [Symbol.asyncDispose]: file[Symbol.asyncDispose],
+    patch: (offset, bytes) => file.patch(offset, bytes),
+    [Symbol.asyncDispose]: () => file[Symbol.asyncDispose](),
   }
 }
 
@@ -372,7 +379,7 @@ test(`${LARGE} packs as small as with mksquashfs, and the kernel and unsquashfs 
     `${directory}/image`,
     tree,
     { mtime: 0, level: 3 },
-    { contents: contentsOfDisk(LARGE, listed) },
+    { contents: contentsOfDisk(pathsOfDisk(LARGE, listed)) },
   )
   const want = expected(tree)
   const same = (at: string): void => {
