@@ -53,7 +53,7 @@ export const certs: Stage = {
   },
 }
 
-/** Files of the source folders, sorted; in /etc/ca-certificates.conf a line that begins with `!` takes one out. */
+/** Files of the source folders, in the order of the tree; in /etc/ca-certificates.conf a line that begins with `!` takes one out. */
 function trusted(tree: Tree, configuration: string): string[] {
   const distrusted = new Set(
     configuration
@@ -65,7 +65,6 @@ function trusted(tree: Tree, configuration: string): string[] {
     .filter(({ path }) => path.endsWith('.crt') && SOURCES.some((source) => path.startsWith(source)))
     .map(({ path }) => path)
     .filter((path) => !distrusted.has(path) && lookup(tree, path)?.inode.type !== 'dir')
-    .sort()
 }
 
 /** As update-ca-certificates(8) names its links. */

@@ -38,7 +38,6 @@ export const files: Stage = {
       batch = []
     }
     for (const spec of specs) {
-      if (spec.type === 'symlink' || spec.type === 'dir') flush()
       batch.push(await entryOf(spec, tree, make, idsOf))
       if (spec.type === 'symlink') flush()
     }

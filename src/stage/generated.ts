@@ -1,5 +1,5 @@
 /** What stages write: entries with one owner label and one time, placed where a guest would find them. */
-import { Stage5Error } from '../base/errors.ts'
+import { printable, Stage5Error } from '../base/errors.ts'
 import type { Json } from '../base/json.ts'
 import type { Contents } from '../tree/contents.ts'
 import { withEntries } from '../tree/edit.ts'
@@ -88,16 +88,19 @@ export function landing(tree: Tree, path: string, stage: string): TreePath {
 }
 
 /**
- * The tree with more entries; of missing parents all are made with the entry's owner and `date`.
- * @throws S5_STAGE_INVALID when something else than a directory would replace a directory that holds something
+ * The tree with more entries; missing parents are made with the entry's owner and `date`.
+ * @throws S5_STAGE_INVALID when a parent is no directory, or a directory that holds something would become something else
  */
 export function placed(tree: Tree, entries: readonly Entry[], date: number): Tree {
   const known = new Map<TreePath, Entry>()
   for (const entry of entries) known.set(entry.path, entry)
   const parents: Entry[] = []
   for (const entry of entries) {
-    for (let path = parentOf(entry.path); path !== '' && !known.has(path); path = parentOf(path)) {
-      if (lookup(tree, path)) break
+    for (let path = parentOf(entry.path); path !== ''; path = parentOf(path)) {
+      const above = known.get(path) ?? lookup(tree, path)
+      if (above && above.inode.type !== 'dir')
+        throw misplaced(entry, `/${path} (${above.owner}) is no directory`)
+      if (above) break
       const made: Entry = {
         path,
         owner: entry.owner,
@@ -108,15 +111,23 @@ export function placed(tree: Tree, entries: readonly Entry[], date: number): Tre
     }
     const old = entry.inode.type === 'dir' ? undefined : lookup(tree, entry.path)
     if (old?.inode.type === 'dir' && hasChildren(tree, entry.path))
-      throw new Stage5Error(
-        'S5_STAGE_INVALID',
-        `${entry.owner.replace(/^stage:/, '')}: /${entry.path} is a directory of ${old.owner} with files in it, it cannot become a ${entry.inode.type}`,
-      )
+      throw misplaced(entry, `there is a directory of ${old.owner} with files in it`)
   }
   return withEntries(tree, [...parents, ...entries])
 }
 
-export function hasChildren(tree: Tree, path: TreePath): boolean {
+function misplaced({ path, owner, inode }: Entry, why: string): Stage5Error {
+  const stage = owner.replace(/^stage:/, '')
+  return new Stage5Error(
+    'S5_STAGE_INVALID',
+    `${stage}: cannot put a ${inode.type} at /${printable(path)}: ${why}`,
+    {
+      data: { stage, path },
+    },
+  )
+}
+
+function hasChildren(tree: Tree, path: TreePath): boolean {
   return tree.names.some((name) => name.path.startsWith(`${path}/`))
 }
 

@@ -169,10 +169,10 @@ async function addSysusers(
   }
 }
 
-/** By base name, those of /etc instead of those of /usr/lib; a link to /dev/null masks. */
+/** By base name, those of /etc instead of those of /usr/lib, merged or not; a link to /dev/null masks. */
 function sysusersFiles(tree: Tree): string[] {
   const byName = new Map<string, string>()
-  for (const folder of ['usr/lib/sysusers.d/', 'etc/sysusers.d/'])
+  for (const folder of ['lib/sysusers.d/', 'usr/lib/sysusers.d/', 'etc/sysusers.d/'])
     for (const { path } of tree.names)
       if (path.startsWith(folder) && path.endsWith('.conf') && !path.slice(folder.length).includes('/'))
         byName.set(baseOf(path), path)

@@ -187,6 +187,12 @@ test('a variant of a parent is a variant of its children, and a parent may be na
   const both = await load(profiles, 'both@debug')
   assert.deepEqual([atoms(both), both.description], [['base', 'strace'], 'mine'])
   assert.deepEqual(atoms(await load(profiles, 'fixed')), ['base', 'gdb'])
+  const two = {
+    a: 'variants: {v: {hostname: a}}',
+    b: 'variants: {v: {hostname: b}}',
+    x: 'parents: [a, b, a]',
+  }
+  assert.equal((await load(two, 'x@v')).hostname, 'b')
 })
 
 for (const [what, parent, child, key, expected] of [
@@ -641,6 +647,20 @@ files:
     'files/app/run',
     'profiles/one.conf',
   ])
+})
+
+test('a symlink that is named itself is followed, a link inside a folder is kept', async () => {
+  const project = folder({
+    'profiles/x.yaml': 'files: [{path: /a, from: link}]',
+    'profiles/link': '@elsewhere',
+  })
+  const read = async (path: string): Promise<Uint8Array | undefined> =>
+    path === 'profiles/link' ? Uint8Array.of(65) : await project.read(path)
+  const { profile } = await loadProfile('x', read, project.list)
+  assert.deepEqual(
+    profile.files.map(({ type, content }) => [type, content]),
+    [['file', 'A']],
+  )
 })
 
 test('a folder may be laid over everything', async () => {

@@ -48,6 +48,8 @@ test('the certs stage makes a bundle, links by name and links by hash', async ()
   const { text, inode, paths } = await run(certs, {
     [`${FOLDER}/One (a).crt`]: ONE,
     [`${FOLDER}/two.crt`]: TWO,
+    [`${FOLDER}/README`]: 'no certificate',
+    'etc/stray.crt': ONE_AGAIN,
   })
   const target = (path: string): string | undefined => {
     const found = inode(`etc/ssl/certs/${path}`)

@@ -37,6 +37,7 @@ test('the etc stage takes out what belongs to one machine, says so, and spares w
       'var/lib/systemd/random-seed': 'x',
       'etc/ssh/ssh_host_ed25519_key': 'secret',
       'etc/ssh/sshd_config': 'keep',
+      'etc/machine-info': { link: '../run/info' },
       'etc/resolv.conf': { text: 'nameserver ::1\n', owner: 'stage:files' },
     },
     { network: 'dhcp' },
@@ -49,6 +50,7 @@ test('the etc stage takes out what belongs to one machine, says so, and spares w
     root.removed.map(({ path, owner, rule, size }) => [path, owner, rule, size]),
     [
       ['etc/machine-id', 'systemd_1', 'etc', 4],
+      ['etc/machine-info', 'pkg_1', 'etc', 0],
       ['etc/ssh/ssh_host_ed25519_key', 'pkg_1', 'etc', 6],
       ['var/lib/systemd/random-seed', 'pkg_1', 'etc', 1],
     ],
@@ -100,4 +102,13 @@ test('clamp lowers later times and leaves earlier ones, once per inode', async (
     ['a', 'b', 'c'].map((path) => inode(path)?.mtime),
     [DATE, DATE - 5, DATE],
   )
+})
+
+test('what the etc stage took out keeps its target when it was a link', async () => {
+  const { root } = await run(etc, { 'etc/machine-info': { link: '../run/info' }, 'etc/machine-id': 'x' })
+  assert.deepEqual(
+    root.removed.map((each) => each.target),
+    [undefined, '../run/info'],
+  )
+  assert.equal('target' in (root.removed[0] ?? {}), false)
 })

@@ -112,8 +112,13 @@ test('the files stage refuses unknown owners and a file where a directory with f
   })
   await assert.rejects(run(files, { 'etc/x/y': '' }, { files: [spec('/etc/x')] }), {
     code: 'S5_STAGE_INVALID',
-    message: /\/etc\/x is a directory of pkg_1 with files in it/,
+    message: 'files: cannot put a file at /etc/x: there is a directory of pkg_1 with files in it',
   })
+  await assert.rejects(run(files, {}, { files: [spec('/a'), spec('/a/b/c')] }), {
+    code: 'S5_STAGE_INVALID',
+    message: 'files: cannot put a file at /a/b/c: /a (stage:files) is no directory',
+  })
+  await assert.rejects(run(files, { a: 'x' }, { files: [spec('/a/b')] }), { code: 'S5_STAGE_INVALID' })
 })
 
 // Frozen from setcap(8) and getfattr(1) of libcap 2.66: `setcap TEXT f && getfattr -e hex -n security.capability f`

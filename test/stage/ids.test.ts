@@ -102,6 +102,7 @@ test('allocateIds never changes an old number, gives each name one and each numb
       }
       for (const each of users2) assert.ok(second.users[each] !== undefined)
       for (const each of groups2) assert.ok(second.groups[each] !== undefined)
+      assert.deepEqual(Object.keys(second.users), Object.keys(second.users).toSorted())
       assert.deepEqual(allocateIds(first, ask(users2.toReversed(), groups2.toReversed())), second)
     }),
   )
@@ -119,6 +120,8 @@ test('parseSysusers reads the forms of sysusers.d(5)', () => {
       'm _authd    input',
       'r - 500-900',
       'q what is this',
+      'r - many',
+      'x - 5-6',
       '',
     ].join('\n'),
   )
@@ -147,7 +150,7 @@ test('parseSysusers reads the forms of sysusers.d(5)', () => {
   assert.deepEqual(found.groups, [{ name: 'input', id: -1, idFrom: '' }])
   assert.deepEqual(found.members, [{ user: '_authd', group: 'input' }])
   assert.deepEqual(found.ranges, [{ from: 500, to: 900 }])
-  assert.deepEqual(found.strange, ['line 9: q what is this'])
+  assert.deepEqual(found.strange, ['line 9: q what is this', 'line 10: r - many', 'line 11: x - 5-6'])
 })
 
 test('parseSysusers keeps what would break a line of passwd out of it', () => {
@@ -179,6 +182,9 @@ test('wantedIds puts masters before sysusers.d, and the profile before both', as
     'usr/lib/sysusers.d/a.conf':
       'u www-data 77\nu app - "An app" /srv/app\nm app www-data\nu file /srv/owned\n',
     'usr/lib/sysusers.d/masked.conf': 'u masked -\n',
+    'usr/lib/sysusers.d/readme': 'u readme -\n',
+    'lib/sysusers.d/old.conf': 'u old 44\n',
+    'usr/lib/sysusers.d/sub/deep.conf': 'u deep -\n',
     'etc/sysusers.d/masked.conf': { link: '/dev/null' },
     'srv/owned': { text: '', uid: 555 },
   })
@@ -204,6 +210,7 @@ test('wantedIds puts masters before sysusers.d, and the profile before both', as
       ['www-data', 33, true, 'base', '/var/www'],
       ['app', 400, true, 'profile', '/opt/app'],
       ['file', 555, false, 'sysusers', '/'],
+      ['old', 44, false, 'sysusers', '/'],
     ],
   )
   assert.deepEqual(found.users.find(({ name }) => name === 'app')?.groups, ['video', 'www-data'])
@@ -214,6 +221,7 @@ test('wantedIds puts masters before sysusers.d, and the profile before both', as
     'www-data': 33,
     app: 'free',
     file: 'free',
+    old: 'free',
     audio: 29,
     video: 'free',
   })

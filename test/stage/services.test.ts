@@ -107,3 +107,16 @@ test('runDirectories takes directories below /run and /tmp, and nothing that a s
     { path: '/run/ok', mode: '0755', ...root },
   ])
 })
+
+test('the DHCP script is there when the network wants it, and init lies where the root has room for it', async () => {
+  const dhcp = await run(services, BUSYBOX, { network: 'dhcp' })
+  assert.match(await dhcp.text('etc/stage5/udhcpc'), /^#!\/bin\/sh\n/)
+  const plain = await run(services, { 'bin/busybox': 'elf', 'sbin/x': '' })
+  assert.equal(plain.inode('etc/stage5/udhcpc'), undefined)
+  assert.equal(plain.inode('sbin/init')?.type, 'symlink')
+  assert.equal(plain.inode('usr/sbin/init'), undefined)
+  const linked = { ...BUSYBOX, 'usr/sbin/init': { link: '../bin/busybox', owner: 'busybox_1' } }
+  assert.equal((await run(services, linked)).entry('usr/sbin/init')?.owner, 'busybox_1')
+  const other = { 'bin/busybox': 'elf', 'usr/sbin/init': { text: 'elf', owner: 'other_1' } }
+  assert.equal((await run(services, other)).inode('etc/inittab'), undefined)
+})

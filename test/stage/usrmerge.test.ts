@@ -66,6 +66,8 @@ test('usrmerge drops the compatibility link to the other place, whichever side h
     'usr/bin/which': 'real',
     'bin/awk': 'awk',
     'usr/bin/awk': { link: '../../bin/awk' },
+    'bin/twin': { link: 'which' },
+    'usr/bin/twin': { link: 'which' },
     'bin/same': 'same',
     'usr/bin/same': 'same',
   })
@@ -79,6 +81,9 @@ test('usrmerge refuses two different files for one path and names both owners', 
     run(usrmerge, { 'bin/x': { text: 'a', owner: 'one_1' }, 'usr/bin/x': { text: 'b', owner: 'two_2' } }),
     { code: 'S5_COLLISION', message: /\/bin\/x \(one_1\) and \/usr\/bin\/x \(two_2\) differ/ },
   )
+  await assert.rejects(run(usrmerge, { 'bin/x': { link: 'a' }, 'usr/bin/x': { link: 'b' } }), {
+    code: 'S5_COLLISION',
+  })
   await assert.rejects(run(usrmerge, { 'bin/x': 'a', 'usr/bin/x/y': 'b' }), { code: 'S5_COLLISION' })
   await assert.rejects(run(usrmerge, { bin: 'a file' }), {
     code: 'S5_STAGE_INVALID',
