@@ -52,7 +52,7 @@ export function idOf(
   return id
 }
 
-/** The four files; lines by number, then name. A shell that is not in the root becomes /bin/sh or /bin/false. */
+/** The four files; lines by number. A shell that is not in the root becomes /bin/sh or /bin/false. */
 function accounts(
   tree: Tree,
   ids: IdLedger,
@@ -64,10 +64,10 @@ function accounts(
   }
   const people = wanted.users
     .map((user) => ({ user, id: idOf(ids.users, 'user', user.name) }))
-    .sort((a, b) => a.id - b.id || (a.user.name < b.user.name ? -1 : 1))
+    .sort((a, b) => a.id - b.id)
   const groups = wanted.groups
     .map(({ name }) => ({ name, id: idOf(ids.groups, 'group', name) }))
-    .sort((a, b) => a.id - b.id || (a.name < b.name ? -1 : 1))
+    .sort((a, b) => a.id - b.id)
     .map(({ name, id }) => {
       const members = wanted.users.filter((user) => user.groups.includes(name)).map((user) => user.name)
       return { name, id, members: members.sort().join(',') }

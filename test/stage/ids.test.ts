@@ -153,6 +153,31 @@ test('parseSysusers reads the forms of sysusers.d(5)', () => {
   assert.deepEqual(found.strange, ['line 9: q what is this', 'line 10: r - many', 'line 11: x - 5-6'])
 })
 
+test('wantedIds understands primary groups by name and by number', async () => {
+  const contents = memoryContents()
+  const { tree } = await rootOf(contents, {
+    'usr/lib/sysusers.d/a.conf':
+      'g staff 50\nu one 101:50\nu two 102:staff\nu three 103:77\nu four 104\nu five 105:own\n',
+  })
+  const found = await wantedIds(tree, contents, profileOf())
+  const mine = found.users.slice(2)
+  assert.deepEqual(
+    mine.map(({ name, id, group }) => [name, id, group]),
+    [
+      ['one', 101, 'staff'],
+      ['two', 102, 'staff'],
+      ['three', 103, 'three'],
+      ['four', 104, 'four'],
+      ['five', 105, 'own'],
+    ],
+  )
+  const groups = new Map(found.groups.map(({ name, id }) => [name, id]))
+  assert.deepEqual(
+    ['staff', 'three', 'four', 'own'].map((name) => groups.get(name)),
+    [50, 103, 104, -1],
+  )
+})
+
 test('parseSysusers keeps what would break a line of passwd out of it', () => {
   const [user] = parseSysusers('u evil - "a:b" /home:0 sh').users
   assert.deepEqual([user?.gecos, user?.home, user?.shell], ['a b', '', ''])
