@@ -39,8 +39,8 @@ export interface Elf {
   readonly dlopen: readonly DlopenNote[]
   /** Hex; undefined when there is none. */
   readonly buildId: string | undefined
-  /** Names of the dynamic symbol table, defined or not. */
-  readonly mentions: (symbol: string) => boolean
+  /** Those of the symbols asked for that are names in the dynamic symbol table, defined or not. */
+  readonly mentions: readonly string[]
   /** Whether something that the headers point to lies outside the bytes: a prefix, a damaged file, or one of debug data only. */
   readonly truncated: boolean
 }
@@ -67,10 +67,11 @@ interface Reader {
  * Reads the headers of an ELF file.
  *
  * Whatever the bytes hold, reading ends in time linear in their number: tables are bounded by what is there.
+ * @param symbols names to look for; `mentions` tells which are there
  * @returns undefined when the bytes are no ELF file (or shorter than its header)
  * @see System V gABI, chapters 4 and 5; UAPI.10 for the `.note.dlopen` notes
  */
-export function parseElf(bytes: Uint8Array): Elf | undefined {
+export function parseElf(bytes: Uint8Array, symbols: readonly string[] = []): Elf | undefined {
   const reader = readerOf(bytes)
   if (!reader) return undefined
   const segments = programHeaders(reader)
@@ -95,7 +96,7 @@ export function parseElf(bytes: Uint8Array): Elf | undefined {
     runpath: dynamic?.runpath ?? [],
     dlopen,
     buildId,
-    mentions: (symbol) => dynamic?.strings.includes(`${symbol}\0`, 0, 'latin1') ?? false,
+    mentions: symbols.filter((symbol) => dynamic?.strings.includes(`\0${symbol}\0`, 0, 'latin1')),
     truncated: reader.truncated,
   }
 }

@@ -7,6 +7,9 @@ import type { Contents } from '../tree/contents.ts'
 import { follow } from '../tree/resolve-path.ts'
 import { baseOf, entriesOf, type FileInode, type Tree, type TreePath } from '../tree/tree.ts'
 
+/** Symbols of a program that starts or ends threads, or walks its own stack: glibc then opens libgcc_s by itself. */
+const THREADS = ['pthread_create', 'pthread_cancel', 'pthread_exit', 'thrd_create', 'backtrace']
+
 /** ELF headers of a root, each content read at most once. */
 export interface ElfReader {
   /** undefined for what is no ELF file. */
@@ -18,7 +21,7 @@ export function elfReader(contents: Contents): ElfReader {
   return {
     elfOf: async ({ content, size }) => {
       if (size < 52) return undefined
-      if (!known.has(content)) known.set(content, parseElf(await contents.read(content)))
+      if (!known.has(content)) known.set(content, parseElf(await contents.read(content), THREADS))
       return known.get(content)
     },
   }

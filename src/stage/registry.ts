@@ -1,12 +1,15 @@
 /** The stages that pipelines in YAML may name. */
+import { alternatives } from './alternatives.ts'
 import { busybox } from './busybox.ts'
 import { certs } from './certs.ts'
+import { check } from './check.ts'
 import { clamp } from './clamp.ts'
 import { etc } from './etc.ts'
 import { files } from './files.ts'
 import { ldcache } from './ldcache.ts'
 import { modules } from './modules.ts'
 import { osRelease } from './os-release.ts'
+import { scripts } from './scripts.ts'
 import { services } from './services.ts'
 import type { Stage } from './stage.ts'
 import { strip } from './strip.ts'
@@ -15,7 +18,21 @@ import { usrmerge } from './usrmerge.ts'
 
 /** Stages by name. */
 export const STAGES: ReadonlyMap<string, Stage> = new Map(
-  [busybox, certs, clamp, etc, files, ldcache, modules, osRelease, services, strip, users, usrmerge].map(
-    (stage) => [stage.name, stage],
-  ),
+  [
+    alternatives,
+    busybox,
+    certs,
+    check,
+    clamp,
+    etc,
+    files,
+    ldcache,
+    modules,
+    osRelease,
+    scripts,
+    services,
+    strip,
+    users,
+    usrmerge,
+  ].map((stage) => [stage.name, stage]),
 )

@@ -31,10 +31,7 @@ for (const bits of [32, 64] as const)
   for (const little of [true, false])
     test(`${bits} bit ${little ? 'little' : 'big'} endian headers are read`, () => {
       const bytes = makeElf({ ...PARTS, bits, little, machine: 183 })
-      const elf = parseElf(bytes)
-      assert.ok(elf)
-      const { mentions, ...rest } = elf
-      assert.deepEqual(rest, {
+      assert.deepEqual(parseElf(bytes, ['pthread_create', 'pthread_creat', 'thread_create']), {
         bits,
         littleEndian: little,
         machine: 183,
@@ -51,10 +48,9 @@ for (const bits of [32, 64] as const)
           { feature: 'lz4', priority: 'recommended', sonames: ['liblz4.so.1', 'liblz4.so.0'] },
         ],
         buildId: '0123456789abcdef',
+        mentions: ['pthread_create'],
         truncated: false,
       })
-      assert.equal(mentions('pthread_create'), true)
-      assert.equal(mentions('pthread_creat'), false)
       const sections = elfSections(bytes)
       assert.deepEqual(
         sections.map(({ name }) => name),
