@@ -181,11 +181,8 @@ function shellParser(text: string, firstLine: number, outerDepth: number): { who
       case 'if':
         return conditional(line)
       case 'while':
-      case 'until': {
-        const test = someList()
-        const body = between('do', 'done')
-        return { kind: 'while', test, body, line, redirects: redirects() }
-      }
+      case 'until':
+        return { kind: 'while', test: someList(), body: between('do', 'done'), line, redirects: redirects() }
       case 'for':
         return loop(line)
       case 'case':

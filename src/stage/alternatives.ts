@@ -6,24 +6,11 @@ import type { Tree } from '../tree/tree.ts'
 import { type Entry, lookup } from '../tree/tree.ts'
 import { follow } from '../tree/resolve-path.ts'
 import { asJson, landing, maker, placed, withTree } from './generated.ts'
-import { NOTHING_KNOWN, type Present, presentIn } from './script-commands.ts'
-import type { Value } from './script-values.ts'
+import { type Alternative, NOTHING_KNOWN, parseInstall, type Present, presentIn } from './script-commands.ts'
 import { callsOf, type Scripted, scriptedPackages } from './scripts.ts'
 import type { Stage } from './stage.ts'
 
-export interface Link {
-  /** Absolute path of the generic name. */
-  readonly link: string
-  /** File name below /etc/alternatives. */
-  readonly name: string
-  /** Absolute path of the real file. */
-  readonly path: string
-}
-
-export interface Alternative extends Link {
-  readonly priority: number
-  readonly slaves: readonly Link[]
-}
+export type { Alternative, Link } from './script-commands.ts'
 
 /** What the postinst of a package registers, in its order. */
 export function alternativesOf(pkg: Scripted, present: Present = NOTHING_KNOWN): Alternative[] {
@@ -31,25 +18,6 @@ export function alternativesOf(pkg: Scripted, present: Present = NOTHING_KNOWN):
     const found = parseInstall(words)
     return found ? [found] : []
   })
-}
-
-/** `update-alternatives … --install LINK NAME PATH PRIORITY [--slave LINK NAME PATH]…` @see update-alternatives(1) */
-function parseInstall(words: readonly Value[]): Alternative | undefined {
-  if (!/^(?:(?:\/usr)?\/s?bin\/)?update-alternatives$/.test(words[0] ?? '') || words.includes(undefined))
-    return undefined
-  const rest = (words as readonly string[]).slice(1)
-  const at = rest.indexOf('--install')
-  const priority = Number(rest[at + 4])
-  const main = at < 0 ? undefined : linkOf(rest.slice(at + 1))
-  if (!main || !Number.isSafeInteger(priority)) return undefined
-  const slaves = rest.flatMap((word, index) => (word === '--slave' ? [linkOf(rest.slice(index + 1))] : []))
-  return { ...main, priority, slaves: slaves.filter((slave) => slave !== undefined) }
-}
-
-function linkOf([link, name, path]: readonly string[]): Link | undefined {
-  if (!link?.startsWith('/') || !path?.startsWith('/') || !name || /[/\n]|^\.\.?$/.test(name))
-    return undefined
-  return { link, name, path }
 }
 
 /** Of each name the choice that automatic mode takes: present, of highest priority, of equal ones the first. */

@@ -132,6 +132,39 @@ export function ucfCopy(words: readonly Value[]): { from: string; to: string } |
   return from?.startsWith('/') && to?.startsWith('/') && more.length === 0 ? { from, to } : undefined
 }
 
+export interface Link {
+  /** Absolute path of the generic name. */
+  readonly link: string
+  /** File name below /etc/alternatives. */
+  readonly name: string
+  /** Absolute path of the real file. */
+  readonly path: string
+}
+
+export interface Alternative extends Link {
+  readonly priority: number
+  readonly slaves: readonly Link[]
+}
+
+/** `update-alternatives … --install LINK NAME PATH PRIORITY [--slave LINK NAME PATH]…` @see update-alternatives(1) */
+export function parseInstall(words: readonly Value[]): Alternative | undefined {
+  if (!/^(?:(?:\/usr)?\/s?bin\/)?update-alternatives$/.test(words[0] ?? '') || words.includes(undefined))
+    return undefined
+  const rest = (words as readonly string[]).slice(1)
+  const at = rest.indexOf('--install')
+  const priority = Number(rest[at + 4])
+  const main = at < 0 ? undefined : linkOf(rest.slice(at + 1))
+  if (!main || !Number.isSafeInteger(priority)) return undefined
+  const slaves = rest.flatMap((word, index) => (word === '--slave' ? [linkOf(rest.slice(index + 1))] : []))
+  return { ...main, priority, slaves: slaves.filter((slave) => slave !== undefined) }
+}
+
+function linkOf([link, name, path]: readonly string[]): Link | undefined {
+  if (!link?.startsWith('/') || !path?.startsWith('/') || !name || /[/\n]|^\.\.?$/.test(name))
+    return undefined
+  return { link, name, path }
+}
+
 /** Whether a call of a preinst or postinst needs nobody's attention. */
 export function isKnown({ words, writes }: Call, member: string, present: Present): boolean {
   if (writes) return false
@@ -165,11 +198,9 @@ export function isKnown({ words, writes }: Call, member: string, present: Presen
     case 'ucf':
       return ucfCopy(words) !== undefined
     case 'update-alternatives':
-      return (
-        !words.includes(undefined) &&
-        options.some((word) =>
-          /^--(?:install|remove|remove-all|auto|query|list|display|get-selections)$/.test(word ?? ''),
-        )
+      if (options.includes('--install')) return parseInstall(words) !== undefined
+      return options.some((word) =>
+        /^--(?:remove|remove-all|auto|query|list|display|get-selections)$/.test(word ?? ''),
       )
     default:
       return (

@@ -4,6 +4,9 @@ import { compareDebVersions, isDebVersion } from '../pkg/deb-version.ts'
 
 export type Value = string | undefined
 
+/** A longer value than any real script makes: its text is given up, as doubling could make it endless. */
+const MAX_VALUE = 65_536
+
 /** Signs that the shell compares with the files that are there. */
 const PATTERN = /[*?]|\[[^\]]+\]/
 
@@ -31,7 +34,9 @@ export function fieldsOf(word: Word, variables: Variables): Value[] {
   const append = (text: Value, solid: boolean): void => {
     if (!current) current = { text, solid }
     else {
-      current.text = text === undefined || current.text === undefined ? undefined : current.text + text
+      current.text = bounded(
+        text === undefined || current.text === undefined ? undefined : current.text + text,
+      )
       current.solid ||= solid
     }
   }
@@ -75,8 +80,13 @@ export function textOf(word: Word, variables: Variables): Value {
     const value = part.kind === 'text' ? part.text : valueOfPart(part, variables)
     if (value === undefined) return undefined
     text += value
+    if (text.length > MAX_VALUE) return undefined
   }
   return text
+}
+
+function bounded(text: Value): Value {
+  return text !== undefined && text.length > MAX_VALUE ? undefined : text
 }
 
 function valueOfPart(part: Exclude<Word[number], { kind: 'text' }>, variables: Variables): Value {

@@ -37,6 +37,7 @@ export const VOLATILE: RegExp = /^\/(?:dev|proc|run|sys|tmp|var\/(?:run|lock|tmp
 /** More steps or variables than any real script takes; beyond it the walk is given up. */
 const MAX_STEPS = 20_000
 const MAX_VARIABLES = 500
+const MAX_WORDS = 1000
 const MAX_CALL_DEPTH = 20
 
 interface State {
@@ -176,7 +177,7 @@ function walker(situation: Situation): { walk(script: Script): Call[] } {
 
   function forLoop({ name, words, body }: Command & { kind: 'for' }, state: State): Ends {
     const fields = words ? words.flatMap((word) => fieldsOf(word, variablesOf(state))) : state.positional
-    if (!fields || fields.includes(undefined)) {
+    if (!fields || fields.length > MAX_WORDS || fields.includes(undefined)) {
       state.variables.set(name, undefined)
       return someTimes(body, state)
     }
@@ -210,6 +211,8 @@ function walker(situation: Situation): { walk(script: Script): Call[] } {
     const words = item.words.flatMap((word) => fieldsOf(word, variables))
     const writes = writesFile(item.redirects, variables)
     const [name] = words
+    steps += words.length >> 4
+    if (words.length > MAX_WORDS) throw TOO_LONG
     if (words.length === 0) {
       let substituted = false
       for (const { name: variable, value } of item.assignments) {

@@ -2,7 +2,7 @@
  * Maintainer scripts are read and never run: what a stage replaces is passed over, everything else must be acknowledged by
  * name in the profile, or there is no image.
  */
-import { Stage5Error } from '../base/errors.ts'
+import { printable, Stage5Error } from '../base/errors.ts'
 import { parseShell } from '../format/shell.ts'
 import { lookup } from '../tree/tree.ts'
 import { follow } from '../tree/resolve-path.ts'
@@ -140,7 +140,7 @@ function unacknowledged(
 ): Stage5Error {
   const lines = open.flatMap(({ pkg, unknown }) => [
     `  ${pkg.name} ${pkg.version}`,
-    ...unknown.slice(0, SHOWN).map(({ member, line, text }) => `    ${member}:${line}: ${text}`),
+    ...unknown.slice(0, SHOWN).map(({ member, line, text }) => `    ${member}:${line}: ${printable(text)}`),
     ...(unknown.length > SHOWN ? [`    and ${unknown.length - SHOWN} more`] : []),
   ])
   const [first] = open
