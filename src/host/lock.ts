@@ -36,7 +36,6 @@ export interface Lock extends Disposable {
  */
 export async function takeLock(path: string, mode: LockMode, options: LockOptions = {}): Promise<Lock> {
   const database = new DatabaseSync(path)
-  database.exec('PRAGMA journal_mode = MEMORY')
   let held: LockMode | undefined
   const take = async (wanted: LockMode, how: LockOptions): Promise<void> => {
     const until = now() + (how.waitMs ?? 0)
@@ -82,6 +81,8 @@ const BUSY = 5
 /** @returns false when others hold it in a way that excludes `mode` */
 function tryTake(database: DatabaseSync, mode: LockMode): boolean {
   try {
+    // Without a journal file beside the lock. The first to ask reads the file and can be refused here already.
+    database.exec('PRAGMA journal_mode = MEMORY')
     if (mode === 'exclusive') database.exec('BEGIN EXCLUSIVE')
     else database.exec('BEGIN; SELECT count(*) FROM sqlite_master')
     return true
