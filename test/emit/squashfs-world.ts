@@ -214,8 +214,8 @@ const arbitrarySeed: fc.Arbitrary<Seed> = fc.record({
 })
 
 /**
- * Trees with hard links, all types, names of any bytes, sizes around the block size of 4096; `user.` attributes only
- * where Linux keeps them.
+ * Trees with hard links, all types, names of any bytes, sizes around the block size of 4096; attributes only where Linux
+ * keeps them: `user.` on files and directories, capabilities on files.
  */
 export function arbitrarySample(most = 30): fc.Arbitrary<Sample> {
   const place = fc.record({
@@ -256,8 +256,9 @@ export function arbitrarySample(most = 30): fc.Arbitrary<Sample> {
 
 function inodeOfSeed(seed: Seed, bodies: Map<Digest, Uint8Array>): Inode {
   const { type, body, target, major, minor, xattrs = [] } = seed
-  const allowed =
-    type === 'file' || type === 'dir' ? xattrs : xattrs.filter(([name]) => !name.startsWith('user.'))
+  const isKept = (name: string): boolean =>
+    type === 'file' || (name !== 'security.capability' && (type === 'dir' || !name.startsWith('user.')))
+  const allowed = xattrs.filter(([name]) => isKept(name))
   const meta: Meta = { ...seed.meta, ...(allowed.length > 0 ? { xattrs: allowed } : {}) }
   switch (type) {
     case 'file': {
