@@ -73,7 +73,8 @@ export function createPack(disk: Disk, directory: string, name: string): Pack {
       return bytes
     },
     flush: () => {
-      if (filled > 0) flush()
+      // Also when all that was appended is empty: the file must be there for those who sync and read it.
+      if (filled > 0 || fd === undefined) flush()
     },
     close: () => {
       if (fd !== undefined) closeSync(fd)

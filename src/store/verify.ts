@@ -4,6 +4,7 @@ import { closeSync } from 'node:fs'
 import { join } from 'node:path'
 import { crc32 } from 'node:zlib'
 import type { Digest } from '../base/digest.ts'
+import { isStage5Error } from '../base/errors.ts'
 import { type Disk, errnoOf } from '../host/disk.ts'
 import type { Catalog, Located } from './catalog.ts'
 import { storedTree } from './mark.ts'
@@ -58,6 +59,7 @@ export async function* verifySegments(
         closeSync(fd)
       }
     } catch (error) {
+      if (isStage5Error(error, 'S5_STORE_DAMAGED')) return 'is cut short'
       const errno = errnoOf(error)
       if (errno === 'EMFILE' || errno === undefined) throw error
       return errno === 'ENOENT' ? 'is missing' : `cannot be read (${errno})`
