@@ -105,12 +105,8 @@ export function openTransport(options: { connections: number; idleTimeoutMs: num
         if (![301, 302, 303, 307, 308].includes(status) || location === undefined)
           return { status, headers: firstValues(response.headers), body, discard }
         await discard()
-        const next = redirected(at, String(location))
         if (hops >= MAX_REDIRECTS) throw failed(url, `more than ${MAX_REDIRECTS} redirects`)
-        if (!/^https?:$/.test(next.protocol)) throw failed(url, `redirected to ${next.protocol}`)
-        if (at.protocol === 'https:' && next.protocol === 'http:')
-          throw failed(url, 'redirected from https to http')
-        at = next
+        at = redirectTarget(at, String(location))
       }
     },
     async close() {
@@ -131,12 +127,18 @@ function parsedUrl(address: string): URL {
   }
 }
 
-function redirected(from: URL, location: string): URL {
+/** Where a redirect leads. @throws S5_FETCH_FAILED for what is not http(s), and for leaving https for http */
+export function redirectTarget(from: URL, location: string): URL {
+  let next: URL
   try {
-    return new URL(location, from)
+    next = new URL(location, from)
   } catch {
     throw failed(from.href, 'redirected to something that is not an address')
   }
+  if (!/^https?:$/.test(next.protocol)) throw failed(from.href, `redirected to ${next.protocol}`)
+  if (from.protocol === 'https:' && next.protocol === 'http:')
+    throw failed(from.href, 'redirected from https to http')
+  return next
 }
 
 /** RFC 7617: user and password of the address as a header; they are for the origin that was asked, not for others. */

@@ -16,7 +16,7 @@ import {
   type FetcherOptions,
   type FetchFileOptions,
 } from '../../src/host/fetch.ts'
-import { redactUrl, retryAfterSeconds } from '../../src/host/http.ts'
+import { redactUrl, redirectTarget, retryAfterSeconds } from '../../src/host/http.ts'
 import { chunked, cutAfter, hang, LAST_MODIFIED, openSite, plain, status, type Site } from './site.ts'
 
 const signal = new AbortController().signal
@@ -327,6 +327,7 @@ test('redirects are followed, but not for ever and not to files', async (t) => {
     b.fetch(),
     failure('S5_FETCH_FAILED', ({ message }) => assert.match(message, /more than 8 redirects/)),
   )
+  assert.equal(b.site.requests.length, 2 + 9)
   b.site.always('/file', status(302, { location: 'file:///etc/passwd' }))
   await assert.rejects(
     b.fetch(),
@@ -526,4 +527,12 @@ test('Retry-After is seconds or a date', () => {
   assert.equal(retryAfterSeconds('Thu, 01 Jan 1970 00:01:00 GMT', 90_000), 0)
   assert.equal(retryAfterSeconds('soon', 0), undefined)
   assert.equal(retryAfterSeconds(undefined, 0), undefined)
+})
+
+test('redirects do not leave https, nor the web', () => {
+  const from = new URL('https://a.invalid/x/y')
+  assert.equal(redirectTarget(from, '../z').href, 'https://a.invalid/z')
+  assert.equal(redirectTarget(new URL('http://a.invalid'), 'https://b.invalid/').href, 'https://b.invalid/')
+  for (const location of ['http://a.invalid/x/y', 'file:///x', 'ftp://a.invalid/', 'https://'])
+    assert.throws(() => redirectTarget(from, location), failure('S5_FETCH_FAILED'))
 })

@@ -210,7 +210,7 @@ test('equal content gives equal bytes, whatever the order, the times and the uma
     for (const name of names) {
       writeFileSync(join(root, name), name)
       chmodSync(join(root, name), 0o644)
-      utimesSync(join(root, name), DATE + at, DATE + 1000.5 + at)
+      utimesSync(join(root, name), DATE + at, (name === 'Z' ? DATE - 1000 : DATE + 1000) + 0.25 + at / 4)
     }
     symlinkSync('./a', join(root, 'link'))
     linkSync(join(root, 'a'), join(root, 'hard'))
@@ -226,6 +226,19 @@ test('equal content gives equal bytes, whatever the order, the times and the uma
     assert.deepEqual(readdirSync(join(b.folder, `out${at}`)), ['app-x-1.0.0.tar.zst'])
   }
   assert.equal(sums[0], sums[1])
+  const tar = zstdDecompressSync(readFileSync(join(b.folder, 'out0/app-x-1.0.0.tar.zst')))
+  const listed = spawnSync('tar', ['tvf', '-', '--utc', '--full-time'], { input: tar }).stdout.toString()
+  assert.match(listed, /2023-11-14 21:56:40 root\/Z\n/)
+  assert.match(listed, /2023-11-14 22:13:20 root\/a\n/)
+})
+
+test('of extended attributes only capabilities are packed', async (t) => {
+  const b = bench(t)
+  const set = `import os; os.setxattr(${JSON.stringify(join(b.folder, 'root/usr/bin/shop'))}, 'user.note', b'private')`
+  if (spawnSync('python3', ['-c', set]).status !== 0) return t.skip('needs python3 and user xattrs')
+  const { file } = await b.pack()
+  assert.ok(!zstdDecompressSync(readFileSync(file)).includes('private'))
+  return undefined
 })
 
 test('the tar holds package.yaml first, then the root as it is', async (t) => {
@@ -417,6 +430,8 @@ test('over HTTP: conditional, checked, and from the cache when offline', async (
   assert.deepEqual(await offline.index('amd64', signal), first)
   await offline.fetch(lockedOf(first.packages[0]), signal)
   assert.equal(site.requests.length, 3)
+  const elsewhere = b.open({ url: `${site.url}/other` }, { offline: true })
+  await refused(elsewhere.index('amd64', signal), 'S5_OFFLINE')
   rmSync(join(b.folder, 'cache/packages'), { recursive: true })
   const bytes = Buffer.from(readFileSync(packed.file))
   bytes[50] = (bytes[50] as number) ^ 1
