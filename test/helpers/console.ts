@@ -34,7 +34,7 @@ export function stage5(
 /** Replaces what differs from run to run. */
 const FILTERS: readonly [RegExp, string][] = [
   [/sha256:[0-9a-f]{64}|\b[0-9a-f]{64}\b/g, '<sha256>'],
-  [/\b\d{8}\.[0-9a-f]{6}\b/g, '<version>'],
+  [/(?<!\d)\d{8}\.[0-9a-f]{6}(?![0-9a-f])/g, '<version>'],
   [/\b\d+(?:\.\d+)? (?:KiB|MiB|B)\b/g, '<size>'],
   [/\b\d+\.\d s\b/g, '<time>'],
   [/^ +(?=<size>)/gm, ''],

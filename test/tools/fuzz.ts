@@ -12,6 +12,8 @@ import { stanzasOf } from '../../src/format/deb822.ts'
 import { tarReader } from '../../src/format/tar.ts'
 import { unpackDebFrom, unpackNativeFrom } from '../../src/repo/unpack.ts'
 import { treeBuilder } from '../../src/repo/unpack-tree.ts'
+import { alternativesOf } from '../../src/stage/alternatives.ts'
+import { classifyScripts } from '../../src/stage/scripts.ts'
 import { DEB_CASES, NATIVE_CASES } from '../corpus/packages.ts'
 import { TAR_CASES } from '../corpus/tar.ts'
 import { memoryBodies } from '../helpers/bodies.ts'
@@ -43,6 +45,20 @@ async function* cut(bytes: Buffer, random: Random): AsyncGenerator<Uint8Array> {
 function builtIn(bytes: Buffer): boolean {
   return bytes.length <= MAX_INPUT && !/tar\.(?:xz|bz2|lzma)/.test(bytes.toString('latin1'))
 }
+
+const SCRIPT = `#!/bin/sh
+set -e
+f() { local x="$1"; for y in $x "$@"; do [ -e "$y" ] && f "$y$x" || return 1; done; }
+case "$1" in configure|abort-*) f a b; a=$a$1; set -- "$@" $a ;; *) exit 1 ;; esac
+if dpkg --compare-versions "$2" lt 1.0~; then
+	cat <<END >/etc/x
+text $a
+END
+	while read l; do eval "$l"; done < /etc/y
+	update-alternatives --install /usr/bin/a a /usr/bin/b 5 \\
+		--slave \${a:-/x} \`echo b\` "$(basename "\${a%.*}")"
+fi
+`
 
 const TARGETS: { readonly [name: string]: Target } = {
   tar: {
@@ -76,6 +92,17 @@ const TARGETS: { readonly [name: string]: Target } = {
       const bodies = memoryBodies()
       const source = { name: 'fuzz.tar.zst', size: bytes.length, chunks: cut(bytes, random) }
       await unpackNativeFrom(source, bodies, settings).finally(() => checkFinished(bodies))
+    },
+  },
+  script: {
+    inputs: [SCRIPT, SCRIPT.slice(10, 300), 'for a in 1 2 3; do b=$b$b$a; done; $b'].map((text) =>
+      Buffer.from(text),
+    ),
+    run: async (bytes) => {
+      const control = { postinst: `#!/bin/sh\n${bytes.toString('latin1')}` }
+      const pkg = { name: 'fuzz', label: 'fuzz_1', version: '1', arch: 'amd64', control }
+      classifyScripts(pkg)
+      alternativesOf(pkg)
     },
   },
   deb822: {
