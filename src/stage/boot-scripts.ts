@@ -21,9 +21,7 @@ export function inittab(services: readonly ServiceSpec[], busybox: string): stri
   const lines = services.flatMap(({ name, kind }) => {
     if (kind === 'once') return []
     const script = `/etc/stage5/services/${name}`
-    return kind === 'console'
-      ? [`::respawn:${busybox} cttyhack ${script}`]
-      : [`::respawn:${script}`]
+    return kind === 'console' ? [`::respawn:${busybox} cttyhack ${script}`] : [`::respawn:${script}`]
   })
   return `${[
     '# Written by stage5 from the services of the profile.',
