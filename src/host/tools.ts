@@ -15,6 +15,7 @@ export const TOOLS: readonly Tool[] = [
     debianPackage: 'bzip2',
     purpose: 'unpack packages and indexes that are compressed with bzip2',
   },
+  { name: 'debugfs', debianPackage: 'e2fsprogs', purpose: 'fill data disks without root' },
   {
     name: 'getfattr',
     debianPackage: 'attr',
