@@ -95,6 +95,8 @@ export function openTransport(options: { connections: number; idleTimeoutMs: num
         })
         const location = response.headers['location']
         const { statusCode: status, body } = response
+        // An abort before the body is read would otherwise be an error that nobody listens to.
+        body.on('error', () => {})
         const discard = async () => {
           try {
             await body.dump({ limit: 65_536, signal })
