@@ -9,7 +9,7 @@ import type { Digest } from '../base/digest.ts'
 import { type Disk, diskError, writeAll } from '../host/disk.ts'
 import type { Bodies } from '../tree/bodies.ts'
 import { uniqueName } from '../host/temp.ts'
-import { bodiesIn, type Staged } from './bodies.ts'
+import { bodiesIn, PACKED_MAX, type Staged } from './bodies.ts'
 import type { Catalog } from './catalog.ts'
 import { createPack, type Pack } from './pack.ts'
 import { decodeIndex, encodeIndex, type Entry, INDEX_NAME, type Index, type Kind } from './segment.ts'
@@ -50,6 +50,8 @@ export function beginTransaction(
   const directory = join(root, 'staging', name)
   const entries: Entry[] = []
   const records = new Map<string, Entry>()
+  /** Large objects have files of their own; until those are published they are read from here. */
+  const held = new Map<string, Buffer>()
   const contents = new Set<Digest>()
   const own = bodiesIn(directory, (content) => contents.has(content) || catalog.has(content), disk)
   let pack: Pack | undefined
@@ -108,7 +110,9 @@ export function beginTransaction(
       closeSync(fd)
     }
     const files = new Set(entries.map(({ file }) => file))
-    if (files.size > SINGLE_SYNCS) await disk.sync(directory, 'filesystem')
+    // Link files may be symlinks, or unreadable to us: they cannot be opened one by one.
+    const hasLinks = entries.some(({ kind }) => kind === 'link')
+    if (hasLinks || files.size > SINGLE_SYNCS) await disk.sync(directory, 'filesystem')
     else {
       for (const file of [...files, INDEX_NAME]) await disk.sync(join(directory, file), 'file')
       await disk.sync(directory, 'file')
@@ -135,7 +139,15 @@ export function beginTransaction(
     },
     put: (kind, key, payload) => {
       const id = `${kind} ${key}`
-      if (records.has(id)) return
+      if (records.has(id) || held.has(id)) return
+      bytes += payload.length
+      if (kind === 'object' && payload.length > PACKED_MAX) {
+        const body = own.open(payload.length)
+        body.write(payload)
+        body.close()
+        held.set(id, Buffer.from(payload))
+        return
+      }
       pack ??= createPack(disk, directory, 'records.pack')
       const offset = step(() => (pack as Pack).append(payload))
       const entry: Entry = {
@@ -146,11 +158,12 @@ export function beginTransaction(
         size: payload.length,
         sum: kind === 'object' ? 0 : crc32(payload),
       }
-      bytes += payload.length
       records.set(id, entry)
       entries.push(entry)
     },
     peek: (kind, key) => {
+      const large = held.get(`${kind} ${key}`)
+      if (large) return large
       const entry = records.get(`${kind} ${key}`)
       return entry && step(() => (pack as Pack).read(entry.offset, entry.size))
     },

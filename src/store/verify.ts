@@ -62,6 +62,8 @@ export async function* verifySegments(
       if (isStage5Error(error, 'S5_STORE_DAMAGED')) return 'is cut short'
       const errno = errnoOf(error)
       if (errno === 'EMFILE' || errno === undefined) throw error
+      // A link file that its owner may not read either, as the tree demands.
+      if (errno === 'EACCES' && entry.kind === 'link') return undefined
       return errno === 'ENOENT' ? 'is missing' : `cannot be read (${errno})`
     }
   }
