@@ -9,7 +9,6 @@
 export function indexPathProblem(path: string): string | undefined {
   if (path === '') return 'is empty'
   if (path.length > 4096) return 'is longer than 4096 bytes'
-  // oxlint-disable-next-line no-control-regex -- they are what is looked for
   if (/[\0-\x20\x7f]/.test(path)) return 'has a blank or control character'
   if (path.includes('\\')) return 'has a backslash'
   if (path.includes('%')) return 'is percent-encoded'
