@@ -5,7 +5,7 @@ import { compareDebVersions, isDebVersion } from '../pkg/deb-version.ts'
 export type Value = string | undefined
 
 /** A longer value than any real script makes: its text is given up, as doubling could make it endless. */
-const MAX_VALUE = 65_536
+const MAX_VALUE = 8192
 
 /** Signs that the shell compares with the files that are there. */
 const PATTERN = /[*?]|\[[^\]]+\]/
