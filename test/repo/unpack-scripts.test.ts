@@ -148,7 +148,7 @@ test('real scripts are understood, and alternatives are those of dpkg', async (t
   const made: { [path: string]: string } = {}
   for (const { path, owner, inode } of entriesOf(tree))
     if (owner === 'stage:alternatives' && inode.type === 'symlink') made[path] = inode.target
-  assert.deepEqual(made, Object.fromEntries(Object.entries(expected).sort()))
+  assert.deepEqual(made, expected)
   assert.ok(Object.keys(made).length > 20)
   assert.equal(made['etc/alternatives/awk'], '/usr/bin/mawk')
 })
