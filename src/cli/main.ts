@@ -63,8 +63,8 @@ function addOptions(
 ): void {
   for (const { flags, description, many } of options)
     if (many)
-      program.option(flags, description, (value: string, before: readonly string[] = []) => [
-        ...before,
+      program.option(flags, description, (value: string, before?: readonly string[]) => [
+        ...(before ?? []),
         value,
       ])
     else program.option(flags, description)

@@ -1,9 +1,17 @@
 /** What a user sees: transcripts of the commands on the fixture project. */
 import assert from 'node:assert/strict'
-import { appendFileSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  appendFileSync,
+  existsSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
-import { expectConsole, stage5 } from '../helpers/console.ts'
+import { expectConsole, interrupted, stage5 } from '../helpers/console.ts'
 import { packedProject, type Project } from '../helpers/project.ts'
 
 let project: Project
@@ -131,4 +139,42 @@ test('--trace writes Chrome trace events', async () => {
 
 test('--quiet leaves stderr empty', async () => {
   assert.equal((await stage5(project.directory, ['build', 'shop', '--quiet'])).stderr, '')
+})
+
+test('an image format that nobody knows is refused before anything is written', async () => {
+  using own = await packedProject()
+  const profile = join(own.directory, 'profiles/shop.yaml')
+  writeFileSync(profile, readFileSync(profile, 'utf8').replace('[squashfs]', '[floppy]'))
+  const { code, stderr } = await stage5(own.directory, ['build', 'shop'])
+  assert.equal(code, 1)
+  assert.match(stderr, /floppy.*[\s\S]*S5_FORMAT_UNKNOWN/)
+  assert.ok(!existsSync(join(own.directory, 'out/shop')))
+})
+
+test('a folder output is hard-linked from the store', async () => {
+  using own = await packedProject()
+  const profile = join(own.directory, 'profiles/shop.yaml')
+  writeFileSync(profile, readFileSync(profile, 'utf8').replace('[squashfs]', '[dir]'))
+  assert.equal((await stage5(own.directory, ['build', 'shop'])).code, 0)
+  const [folder = ''] = readdirSync(join(own.directory, 'out/shop')).filter((name) => name.endsWith('.dir'))
+  const shop = statSync(join(own.directory, 'out/shop', folder, 'usr/bin/shop'))
+  assert.equal(shop.mode & 0o777, 0o755)
+  assert.ok(shop.nlink >= 2)
+})
+
+test('Ctrl-C leaves no output behind, and says so with 130', async () => {
+  using own = await packedProject()
+  const ran = await interrupted(own.directory, ['build', 'shop'])
+  assert.ok(ran.code === 130 || ran.code === 0, `${ran.code} ${ran.stderr}`)
+  const left = existsSync(join(own.directory, 'out')) ? readdirSync(join(own.directory, 'out')) : []
+  assert.deepEqual(
+    left.filter((name) => name.endsWith('.tmp')),
+    [],
+  )
+  if (ran.code === 130)
+    assert.deepEqual(
+      left.filter((name) => name.startsWith('shop')),
+      [],
+    )
+  assert.equal((await stage5(own.directory, ['build', 'shop'])).code, 0)
 })

@@ -1,5 +1,6 @@
 /** Transcripts: run the program as a user would, and keep exit code, stdout and stderr as text. */
-import { spawn } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
+import { existsSync } from 'node:fs'
 import { resolve } from 'node:path'
 import type { TestContext } from 'node:test'
 
@@ -17,6 +18,27 @@ export function stage5(
   words: readonly string[],
   env: Readonly<Record<string, string>> = {},
 ): Promise<Ran> {
+  return start(directory, words, env, () => {})
+}
+
+/** The same, with one Ctrl-C as soon as anything of the work can be seen. */
+export function interrupted(directory: string, words: readonly string[]): Promise<Ran> {
+  return start(directory, words, {}, (child) => {
+    const timer = setInterval(() => {
+      if (!existsSync(resolve(directory, '.store/v1/staging'))) return
+      clearInterval(timer)
+      child.kill('SIGINT')
+    }, 5)
+    child.on('close', () => clearInterval(timer))
+  })
+}
+
+function start(
+  directory: string,
+  words: readonly string[],
+  env: Readonly<Record<string, string>>,
+  watch: (child: ChildProcess) => void,
+): Promise<Ran> {
   return new Promise((done, failed) => {
     const child = spawn(process.execPath, [MAIN, ...words], {
       cwd: directory,
@@ -27,6 +49,7 @@ export function stage5(
     let stderr = ''
     child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text))
     child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text))
+    watch(child)
     child.on('error', failed).on('close', (code) => done({ code, stdout, stderr }))
   })
 }

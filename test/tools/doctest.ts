@@ -6,6 +6,7 @@
 import assert from 'node:assert/strict'
 import { globSync, readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
+import { compileFunction } from 'node:vm'
 
 const EXAMPLE = /@example\n((?: +\* .*\n)+)/g
 let passed = 0
@@ -26,8 +27,7 @@ async function run(path: string, line: number, expression: string, expected: str
   const module = (await import(resolve(path))) as Record<string, unknown>
   const names = Object.keys(module)
   const evaluate = (source: string): unknown =>
-    // oxlint-disable-next-line no-new-func -- the examples of our own source are what is run here
-    (new Function(...names, `return (${source})`) as (...values: unknown[]) => unknown)(
+    (compileFunction(`return (${source})`, names) as (...values: unknown[]) => unknown)(
       ...names.map((name) => module[name]),
     )
   try {

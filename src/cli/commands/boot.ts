@@ -1,8 +1,9 @@
 /** `stage5 boot PROFILE`: run the newest output in QEMU, with its data disks, on the console. */
-import { copyFile, mkdir, rename, rm, stat } from 'node:fs/promises'
+import { mkdir, rename, rm, stat } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { Stage5Error } from '../../base/errors.ts'
 import { probeAccel } from '../../deploy/accel.ts'
+import { copyDataDisk } from '../../deploy/data-disk.ts'
 import { bootGuest, type Guest, type GuestArch, type GuestSpec, waitReady } from '../../deploy/qemu.ts'
 import { type Command, textOption, type Words } from '../command.ts'
 import { findOutput, type Manifest } from '../manifest.ts'
@@ -146,7 +147,7 @@ async function dataDisks(
     if (words.options['fresh'] === true || (await stat(disk).catch(() => undefined)) === undefined) {
       const fresh = join(folder, `.${basename(disk)}.${process.pid}.tmp`)
       try {
-        await copyFile(join(directory, area.file), fresh)
+        await copyDataDisk(join(directory, area.file), fresh, world.signal)
         await rename(fresh, disk)
       } finally {
         await rm(fresh, { force: true })
