@@ -59,6 +59,19 @@ export const realDisk: Disk = {
   },
 }
 
+const LINK_REFUSED = new Set(['EMLINK', 'EXDEV', 'EPERM', 'ENOTSUP', 'EOPNOTSUPP'])
+
+/** @returns false when a hard link cannot be had here: too many names, other file system, none at all on this one */
+export function tryLink(disk: Disk, existing: string, path: string): boolean {
+  try {
+    disk.link(existing, path)
+    return true
+  } catch (error) {
+    if (LINK_REFUSED.has(errnoOf(error) ?? '')) return false
+    throw error
+  }
+}
+
 /** Write all of `bytes`, however little each call takes. */
 export function writeAll(disk: Disk, fd: number, bytes: Uint8Array, at: number, length: number): void {
   const end = at + length

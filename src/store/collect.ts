@@ -6,7 +6,7 @@ import { lstatSync, readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Digest } from '../base/digest.ts'
 import { now } from '../host/clock.ts'
-import { type Disk, diskError, errnoOf } from '../host/disk.ts'
+import { type Disk, diskError, tryLink } from '../host/disk.ts'
 import type { Catalog, Located } from './catalog.ts'
 import { idOf, type Marked, mark } from './mark.ts'
 import { beginTransaction } from './transaction.ts'
@@ -57,17 +57,6 @@ export async function collectSegments(
     marked = markAll(since)
   }
 
-  /** @returns false when the file has as many names as the file system allows */
-  function tryLink(from: string, to: string): boolean {
-    try {
-      disk.link(from, to)
-      return true
-    } catch (error) {
-      if (errnoOf(error) === 'EMLINK') return false
-      throw error
-    }
-  }
-
   const prefixes = new Set<number>()
   for (const id of marked) if (id.startsWith('object ')) prefixes.add(Number.parseInt(id.slice(7, 15), 16))
   /** Worth keeping while its object lives and it is fresh or some root has it. */
@@ -107,7 +96,7 @@ export async function collectSegments(
     for (const segment of dying)
       for (const entry of alive.get(segment) ?? []) {
         const file = `moved-${files++}`
-        if (isOwnFile(entry) && tryLink(join(folder, segment, entry.file), join(moved.directory, file)))
+        if (isOwnFile(entry) && tryLink(disk, join(folder, segment, entry.file), join(moved.directory, file)))
           moved.place({ ...entry, file })
         else if (entry.kind !== 'link') moved.put(entry.kind, entry.key, catalog.payload(entry))
         signal?.throwIfAborted()

@@ -23,7 +23,7 @@ import {
 import { join } from 'node:path'
 import { digestOf } from '../base/digest.ts'
 import { Stage5Error } from '../base/errors.ts'
-import { type Disk, diskError, writeAll } from '../host/disk.ts'
+import { type Disk, diskError, tryLink, writeAll } from '../host/disk.ts'
 import { takeLock } from '../host/lock.ts'
 import type { FileInode, SymlinkInode, Xattr } from '../tree/tree.ts'
 import type { Catalog } from './catalog.ts'
@@ -125,8 +125,8 @@ export function openLinks(root: string, disk: Disk, catalog: Catalog, begin: () 
     const place = catalog.locate(inode.content)
     if (!place) throw new Stage5Error('S5_STORE_DAMAGED', `object ${inode.content} is missing`)
     const canBeRead = owner.isRoot || (real.mode & 0o400) !== 0
-    if (!place.path.endsWith('.pack') && canBeRead && !isSpecial && statSync(place.path).nlink === 1) {
-      disk.link(place.path, path)
+    const isFree = !place.path.endsWith('.pack') && statSync(place.path).nlink === 1
+    if (isFree && canBeRead && !isSpecial && tryLink(disk, place.path, path)) {
       chmodSync(path, 0o600)
       if (owner.isRoot) chownSync(path, real.uid, real.gid)
       chmodSync(path, real.mode)

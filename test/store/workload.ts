@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto'
 import type { Digest } from '../../src/base/digest.ts'
 import { digestOf } from '../../src/base/digest.ts'
+import { isStage5Error } from '../../src/base/errors.ts'
 import { PACKED_MAX } from '../../src/store/bodies.ts'
 import type { Store } from '../../src/store/store.ts'
 import type { Bodies } from '../../src/tree/bodies.ts'
@@ -62,14 +63,27 @@ export async function wrongWith(store: Store, seed: string): Promise<string | un
   const unpacked = await store.unpacked(keyOfPackage(seed))
   if (!unpacked) return `${seed} is lost`
   if (JSON.stringify(unpacked.tree) !== JSON.stringify(treeOfPackage(seed))) return `${seed} has another tree`
-  for (const bytes of bodiesOf(seed))
-    if (!bytes.equals(await store.read(digestOf(bytes)))) return `${seed} has other bytes`
+  try {
+    for (const bytes of bodiesOf(seed))
+      if (!bytes.equals(await store.read(digestOf(bytes)))) return `${seed} has other bytes`
+  } catch (error) {
+    if (isStage5Error(error, 'S5_STORE_DAMAGED')) return `${seed}: ${error.message}`
+    throw error
+  }
   return undefined
 }
 
-/** Ingest, generated files, memo, blocks, links, refs, collection. */
-export async function useEverything(store: Store, seed: string): Promise<void> {
+/**
+ * Ingest, generated files, memo, blocks, links, refs, collection.
+ * @param acknowledged called once the package may not be lost any more
+ */
+export async function useEverything(
+  store: Store,
+  seed: string,
+  acknowledged = (): void => {},
+): Promise<void> {
   await ingest(store, seed)
+  acknowledged()
   const written = await store.write(someBytes(`${seed} written`, 3_000))
   const tree = treeOfPackage(seed)
   await store.memo.set(digestOf(`memo ${seed}`), { tree, removed: [] })
