@@ -74,12 +74,12 @@ async function failEverywhere(kind: Errno | 'short', lasting: boolean, step: num
 
 for (const kind of ['ENOSPC', 'EIO', 'EMFILE', 'EROFS', 'EMLINK', 'EXDEV', 'short'] as const)
   test(`every operation survives ${kind}`, async () => {
-    const count = await failEverywhere(kind, false, kind === 'EIO' ? 1 : 3)
+    const count = await failEverywhere(kind, false, kind === 'EIO' ? 1 : 5)
     assert.ok(count > 40, `only ${count} operations were tried`)
   })
 
 test('every operation survives a disk that stays full', async () => {
-  assert.ok((await failEverywhere('ENOSPC', true, 3)) > 40)
+  assert.ok((await failEverywhere('ENOSPC', true, 5)) > 40)
 })
 
 test('a disk that takes only part of what is written is noticed where the loop is missing', async () => {
