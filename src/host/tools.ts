@@ -10,28 +10,24 @@ export interface Tool {
 
 /** Sorted by name. */
 export const TOOLS: readonly Tool[] = [
+  { name: 'apt-config', debianPackage: 'apt', purpose: "read this machine's own Debian sources" },
   {
     name: 'bzip2',
     debianPackage: 'bzip2',
     purpose: 'unpack packages and indexes that are compressed with bzip2',
   },
+  { name: 'cp', debianPackage: 'coreutils', purpose: 'copy data disks with their holes' },
   { name: 'debugfs', debianPackage: 'e2fsprogs', purpose: 'fill data disks without root' },
   {
     name: 'getfattr',
     debianPackage: 'attr',
     purpose: 'read file capabilities when an existing root is taken over',
   },
-  { name: 'gpg', debianPackage: 'gnupg', purpose: 'turn armored keys into keyrings' },
   { name: 'gpgv', debianPackage: 'gpgv', purpose: 'check the signatures of repositories' },
   { name: 'mcopy', debianPackage: 'mtools', purpose: 'fill EFI system partitions without root' },
   { name: 'mke2fs', debianPackage: 'e2fsprogs', purpose: 'make data disks' },
   { name: 'mkfs.erofs', debianPackage: 'erofs-utils', purpose: 'write erofs images' },
-  {
-    name: 'mksquashfs',
-    debianPackage: 'squashfs-tools',
-    purpose: 'compare our squashfs with in tests and benchmarks',
-  },
-  { name: 'openssl', debianPackage: 'openssl', purpose: 'sign for Secure Boot and verity' },
+  { name: 'mknod', debianPackage: 'coreutils', purpose: 'make device nodes in folder outputs, as root' },
   { name: 'qemu-img', debianPackage: 'qemu-utils', purpose: 'write qcow2 disks' },
   { name: 'qemu-system-aarch64', debianPackage: 'qemu-system-arm', purpose: 'boot arm64 guests' },
   {
@@ -46,18 +42,13 @@ export const TOOLS: readonly Tool[] = [
   },
   { name: 'sfdisk', debianPackage: 'fdisk', purpose: 'write partition tables' },
   { name: 'sync', debianPackage: 'coreutils', purpose: 'make many files of the store durable at once' },
-  {
-    name: 'unsquashfs',
-    debianPackage: 'squashfs-tools',
-    purpose: 'read our squashfs with another reader in tests',
-  },
+  { name: 'tar', debianPackage: 'tar', purpose: 'make native packages: `stage5 pack`' },
   { name: 'veritysetup', debianPackage: 'cryptsetup-bin', purpose: 'make and check dm-verity hash trees' },
   {
     name: 'xz',
     debianPackage: 'xz-utils',
     purpose: 'unpack packages and indexes that are compressed with xz',
   },
-  { name: 'zstd', debianPackage: 'zstd', purpose: 'compare our zstd streams with in tests' },
 ]
 
 /** The line that installs a tool; undefined for a tool that is not in the table. */
