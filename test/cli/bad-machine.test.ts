@@ -14,7 +14,7 @@ test('a missing tool is named with the line that installs it', async () => {
     PATH: join(project.directory, 'nothing'),
   })
   assert.equal(code, 1)
-  assert.match(stderr, /tar.*[\s\S]*apt-get install[\s\S]*S5_TOOL_MISSING/)
+  assert.match(stderr, /tar.*[\s\S]*apt install tar[\s\S]*S5_TOOL_MISSING/)
   assert.deepEqual(
     existsSync(join(project.directory, 'packages')) ? readdirSync(join(project.directory, 'packages')) : [],
     [],
