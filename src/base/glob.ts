@@ -21,6 +21,12 @@ export interface Globs {
 
 type Test = (text: string) => boolean
 
+/** Up to so many directories, comparing with each is faster than cutting the path at every slash (measured). */
+const FEW = 16
+
+/** More ways through the braces of a pattern are left to one regular expression. A guess. */
+const MAX_ALTERNATIVES = 64
+
 interface Numbered {
   readonly index: number
   readonly test: Test
@@ -42,37 +48,48 @@ export function compileGlobs(patterns: readonly string[]): Globs {
   const names: Numbered[] = []
   const anywhere: Numbered[] = []
   const inclusive: boolean[] = []
+  const addPath = (pattern: string, index: number): void => {
+    const stem = literalDirectory(pattern)
+    const list = stem === '' ? anywhere : (below.get(stem) ?? [])
+    if (stem !== '') below.set(stem, list)
+    list.push({ index, test: pathTest(pattern) })
+  }
+  const addName = (pattern: string, index: number): void => {
+    const tail = pattern.slice(1)
+    if (!special(pattern)) exact.set(pattern, index)
+    else if (!pattern.startsWith('*') || special(tail)) names.push({ index, test: nameTest(pattern) })
+    else {
+      const known = endings.get(tail.length) ?? new Map<string, number>()
+      endings.set(tail.length, known.set(tail, index))
+    }
+  }
   patterns.forEach((written, index) => {
     inclusive.push(!written.startsWith('-'))
     const pattern = Buffer.from(written.startsWith('-') ? written.slice(1) : written, 'utf8').toString(
       'latin1',
     )
     if (pattern === '') return
-    if (!pattern.includes('/')) {
-      const tail = pattern.slice(1)
-      if (!special(pattern)) exact.set(pattern, index)
-      else if (!pattern.startsWith('*') || special(tail)) names.push({ index, test: nameTest(pattern) })
-      else {
-        const known = endings.get(tail.length) ?? new Map<string, number>()
-        endings.set(tail.length, known.set(tail, index))
-      }
-      return
-    }
-    const anchored = pattern.startsWith('/') ? pattern.slice(1) : `**/${pattern}`
-    const stem = literalDirectory(anchored)
-    const list = stem === '' ? anywhere : (below.get(stem) ?? [])
-    if (stem !== '') below.set(stem, list)
-    list.push({ index, test: pathTest(anchored) })
+    if (pattern.includes('/')) {
+      const anchored = pattern.startsWith('/') ? pattern.slice(1) : `**/${pattern}`
+      for (const one of alternatives(anchored)) addPath(one, index)
+    } else for (const one of alternatives(pattern)) addName(one, index)
   })
+
+  const byName = exact.size + endings.size + names.length > 0
 
   function deciding(path: string): number {
     let best = highest(anywhere, path, -1)
-    if (below.size > 0)
+    if (below.size <= FEW) {
+      for (const [stem, list] of below)
+        if (path.startsWith(stem) && (path.length === stem.length || path.charCodeAt(stem.length) === 47))
+          best = highest(list, path, best)
+    } else
       for (let slash = path.indexOf('/'); ; slash = path.indexOf('/', slash + 1)) {
         const list = below.get(slash < 0 ? path : path.slice(0, slash))
         if (list) best = highest(list, path, best)
         if (slash < 0) break
       }
+    if (!byName) return best
     const name = path.slice(path.lastIndexOf('/') + 1)
     best = Math.max(best, exact.get(name) ?? -1)
     for (const [length, known] of endings)
@@ -170,6 +187,38 @@ function expressionOf(pattern: string): string {
     else out += letter.replace(/[\\^$.|+()\]{}]/, '\\$&')
   }
   return out
+}
+
+/** The pattern once for each way through its braces, as far as these are few; else the pattern itself. */
+function alternatives(pattern: string): readonly string[] {
+  let done: readonly string[] = [pattern]
+  for (;;) {
+    const next = done.flatMap(splitFirst)
+    if (next.length > MAX_ALTERNATIVES) return [pattern]
+    if (next.every((one, at) => one === done[at])) return done
+    done = next
+  }
+}
+
+/** The pattern for each part of its first pair of braces. */
+function splitFirst(pattern: string): readonly string[] {
+  const paired = braces(pattern)
+  if (paired.size === 0) return [pattern]
+  const start = Math.min(...paired)
+  const parts: string[] = []
+  let depth = 0
+  let from = start + 1
+  for (let at = start; at < pattern.length; at++) {
+    const letter = pattern.charAt(at)
+    if (letter === '[') at = Math.max(at, classEnd(pattern, at))
+    if (paired.has(at)) depth += letter === '{' ? 1 : -1
+    if ((letter === ',' && depth === 1) || depth === 0) {
+      parts.push(pattern.slice(from, at))
+      from = at + 1
+    }
+    if (depth === 0) return parts.map((part) => pattern.slice(0, start) + part + pattern.slice(at + 1))
+  }
+  return [pattern]
 }
 
 /** Positions of braces that belong together, outside of `[…]`. */

@@ -5,15 +5,7 @@ import type { Json } from '../base/json.ts'
 import { nearest } from '../base/near.ts'
 import type { Removed } from '../tree/root.ts'
 import { compact } from '../tree/select.ts'
-import {
-  type Entry,
-  entriesOf,
-  type Inode,
-  type Name,
-  parentOf,
-  type Tree,
-  type TreePath,
-} from '../tree/tree.ts'
+import { type Entry, type Inode, type Name, parentOf, type Tree, type TreePath } from '../tree/tree.ts'
 import { asJson, removal, withTree } from './generated.ts'
 import { linkChain } from './links.ts'
 import type { Stage, StageWorld } from './stage.ts'
@@ -44,6 +36,7 @@ interface Params extends ComputedFacts {
 
 /** Directories that stay however empty they are: mount points, and places that programs expect to find. */
 const LASTING: ReadonlySet<TreePath> = new Set([
+  '',
   ...[
     'bin',
     'boot',
@@ -168,17 +161,18 @@ async function removeClass(
   before: readonly Removed[],
   { name, rules, kept, params, world }: Work,
 ): Promise<{ readonly tree: Tree; readonly removed: readonly Removed[] }> {
-  const remove = rules.remove && compileGlobs(rules.remove)
+  const remove = rules.remove && rules.remove.length > 0 ? compileGlobs(rules.remove) : undefined
   const keep = rules.keep && compileGlobs(rules.keep)
   const saved = ({ path, owner }: Entry): boolean =>
     kept.matches(path) || keep?.matches(path) === true || LASTING_OWNERS.has(owner)
-  const matches = ({ path }: Entry): boolean => remove?.matches(path) ?? true
   const candidates: Entry[] = []
   const savedLinks: Entry[] = []
-  for (const entry of entriesOf(tree)) {
-    if (entry.inode.type === 'dir' || !matches(entry)) continue
+  for (const { path, owner, inode: at } of tree.names) {
+    const inode = tree.inodes[at] as Inode
+    if (inode.type === 'dir' || !(remove ? remove.matches(path) : rules.computed !== undefined)) continue
+    const entry: Entry = { path, owner, inode }
     if (saved(entry)) {
-      if (entry.inode.type === 'symlink') savedLinks.push(entry)
+      if (inode.type === 'symlink') savedLinks.push(entry)
     } else if (isKind(entry, rules)) candidates.push(entry)
   }
   const rule = rules.computed === undefined ? undefined : COMPUTED.get(rules.computed)
@@ -188,7 +182,7 @@ async function removeClass(
   const pointedAt = new Set(savedLinks.flatMap(({ path }) => linkChain(tree, path)))
   const going = new Map<TreePath, Entry>()
   for (const entry of chosen) if (!pointedAt.has(entry.path)) going.set(entry.path, entry)
-  return takeOut(tree, going, name, (entry) => !saved(entry) && remove?.matches(entry.path) === true)
+  return takeOut(tree, going, name, (entry) => remove?.matches(entry.path) === true && !saved(entry))
 }
 
 function isKind({ inode }: Entry, { only, symlinks }: StripClass): boolean {
@@ -205,30 +199,32 @@ function takeOut(
 ): { readonly tree: Tree; readonly removed: readonly Removed[] } {
   const emptied = new Set<TreePath>()
   for (const path of going.keys()) emptied.add(parentOf(path))
-  const holding = new Set<TreePath>()
   const kept: Name[] = []
   const removed: Removed[] = []
   for (let at = tree.names.length - 1; at >= 0; at--) {
     const name = tree.names[at] as Name
+    const { path, owner } = name
     const inode = tree.inodes[name.inode] as Inode
-    const entry: Entry = { path: name.path, owner: name.owner, inode }
     const goes =
       inode.type === 'dir'
-        ? name.path !== '' &&
-          !holding.has(name.path) &&
-          (named(entry) || (emptied.has(name.path) && !isVar(name.path))) &&
-          !LASTING.has(name.path)
-        : going.has(name.path)
+        ? !LASTING.has(path) &&
+          !holds(path, kept.at(-1)) &&
+          ((emptied.has(path) && !isVar(path)) || named({ path, owner, inode }))
+        : going.has(path)
     if (goes) {
-      removed.push(removal(entry, rule))
-      if (inode.type === 'dir') emptied.add(parentOf(name.path))
-    } else {
-      holding.add(parentOf(name.path))
-      kept.push(name)
-    }
+      removed.push(removal({ path, owner, inode }, rule))
+      if (inode.type === 'dir') emptied.add(parentOf(path))
+    } else kept.push(name)
   }
   if (removed.length === 0) return { tree, removed }
   return { tree: compact(tree.inodes, kept.reverse()), removed: removed.reverse() }
+}
+
+/** Whether a directory is left with something in it: what is below it stands right behind it in the order of a tree. */
+function holds(directory: TreePath, next: Name | undefined): boolean {
+  return (
+    next !== undefined && next.path.charCodeAt(directory.length) === 47 && next.path.startsWith(directory)
+  )
 }
 
 /** Programs expect their directories below /var; only a pattern that names one takes it. */

@@ -36,7 +36,17 @@ const TABLE: readonly [pattern: string, path: string, matches: boolean][] = [
   ['/usr/share/{info,doc,gtk-doc}', 'usr/share/document', false],
   ['*.{h,{hp,hx}p}', 'a/b.hxp', true],
   ['*.{h,{hp,hx}p}', 'a/b.hp', false],
+  ['{a,b/c}', 'x/a/y', true],
+  ['{a,b/c}', 'x/b/c', true],
+  ['/{,usr/}lib/x', 'lib/x', true],
+  ['/{,usr/}lib/x', 'usr/lib/x/y', true],
+  ['{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}', 'babbaba', true],
+  ['{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}', 'babbabc', false],
+  ['{[,],b}', ',', true],
+  ['{[,],b}', '[', false],
+  ['{a}', 'a', true],
   ['a{b', 'x/a{b', true],
+  ['a{b{c,d}', 'a{bd', true],
   ['a}b,c', 'x/a}b,c', true],
   ['lib[a-c]?', 'libb1', true],
   ['lib[a-c]?', 'libd1', false],
@@ -113,10 +123,11 @@ test('200 patterns over 37 k paths are a matter of milliseconds', () => {
     (_, at) => `usr/${at % 2 === 0 ? 'share' : 'lib64'}/d${at % 90}/sub${at % 7}/file${at}.ext${at % 300}`,
   )
   const globs = compileGlobs(patterns)
-  const started = performance.now()
+  // processor time: other tests and other people's programs run at the same time
+  const before = process.cpuUsage()
   let hits = 0
   for (const path of paths) if (globs.matches(path)) hits++
-  const took = performance.now() - started
+  const { user } = process.cpuUsage(before)
   assert.ok(hits > 5000 && hits < 30_000, String(hits))
-  assert.ok(took < 1000, `took ${took.toFixed(0)} ms`)
+  assert.ok(user < 1_000_000, `took ${user} µs`)
 })

@@ -281,6 +281,16 @@ test('an unknown rule of a class is an error with the nearest name', async () =>
   )
 })
 
+test('a class without globs takes nothing, a computed one looks at everything', async () => {
+  const leaves = { 'usr/bin/a': program('#!/usr/bin/perl\n'), b: 'b' }
+  assert.deepEqual(
+    left(await stripped(leaves, { classes: { none: { remove: [], keep: ['x'] }, bare: {} } })),
+    ['b', 'usr/bin/a'],
+  )
+  const orphans: StripClass = { remove: [], keep: [], computed: 'interpreter-orphans' }
+  assert.deepEqual(left(await stripped(leaves, { classes: { orphans } })), ['b', 'usr/bin'])
+})
+
 test('the memo key does not hold notes, nor classes that are not asked for', () => {
   const facts = (note: string): Facts =>
     ({
