@@ -49,8 +49,8 @@ export interface Located extends Entry {
 export interface Catalog extends Reader, Disposable {
   find(kind: Kind, key: string): Located | undefined
   contains(kind: Kind, key: string): boolean
-  /** The files of all entries with this key. */
-  paths(kind: Kind, key: string): string[]
+  /** The files of all entries with this key and sum. */
+  paths(kind: Kind, key: string, sum: number): string[]
   /** The payload of a record, or undefined when it is missing or damaged: records can be made again. */
   record(kind: Kind, key: string): Buffer | undefined
   /** The bytes of an entry, whole; throws what the disk throws, S5_STORE_DAMAGED when they are cut short. */
@@ -195,15 +195,17 @@ export function openCatalog(root: string, disk: Disk = realDisk, readOnly = fals
     }
   }
 
-  function paths(kind: Kind, hex: string): string[] {
+  function paths(kind: Kind, hex: string, sum: number): string[] {
     const found: string[] = []
     if (lookup(kind, hex) === -1) return found
     const mask = slots.length - 1
-    for (let slot = (key[0] as number) & mask; ; slot = (slot + 1) & mask) {
+    for (let slot = (key[0] as number) & mask; ; ) {
       slot = probe(KINDS[kind], slot)
       const entry = slots[slot] as number
       if (entry === -1) return found
-      found.push((files[table[entry * WORDS + 9] as number] as SegmentFile).path)
+      const at = entry * WORDS
+      if (table[at + 14] === sum) found.push((files[table[at + 9] as number] as SegmentFile).path)
+      slot = (slot + 1) & mask
     }
   }
 

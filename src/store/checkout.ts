@@ -144,7 +144,6 @@ async function fill(
       report?.({ kind: 'image.progress', name: 'checkout', done: at, total: tree.names.length })
       await setImmediate()
     }
-    refuseUnclean(path)
     const inode = tree.inodes[number] as Inode
     const place = placeOf(staging, path)
     const earlier = made[number]
@@ -172,7 +171,7 @@ async function fill(
     } else if (inode.type === 'dir') {
       if (path !== '') mkdirSync(place, { mode: 0o700 })
     } else if (inode.type === 'symlink') {
-      symlinkSync(bytesOf(inode.target), place)
+      symlinkSync(Buffer.from(inode.target, 'latin1'), place)
       if (owner.isRoot) lchownSync(place, inode.uid, inode.gid)
       lutimesSync(place, inode.mtime, inode.mtime)
     } else return makeSpecial(path, inode)
@@ -223,21 +222,16 @@ async function fill(
   }
 }
 
-/** A tree is not taken at its word: a name that climbs would be made outside. */
-function refuseUnclean(path: TreePath): void {
-  if (/(?:^|\/)\.{0,2}(?:\/|$)/.test(path) && path !== '')
-    throw new RangeError(`not a clean path in a tree: ${printable(path)}`)
-}
+/** Not plain ASCII, or with an empty, `.` or `..` component. One look at each of many paths. */
+// oxlint-disable-next-line no-control-regex -- ASCII needs no conversion
+const UNUSUAL = /[^\0-\x7f]|(?:^|\/)\.{0,2}(?:\/|$)/
 
-function bytesOf(text: string): string | Buffer {
-  // oxlint-disable-next-line no-control-regex -- ASCII needs no conversion
-  return /^[\0-\x7f]*$/.test(text) ? text : Buffer.from(text, 'latin1')
-}
-
+/** @throws RangeError for a name that climbs: a tree is not taken at its word */
 function placeOf(staging: string, path: TreePath): string | Buffer {
+  if (!UNUSUAL.test(path)) return `${staging}/${path}`
   if (path === '') return staging
-  const bytes = bytesOf(path)
-  return typeof bytes === 'string' ? `${staging}/${path}` : Buffer.concat([Buffer.from(`${staging}/`), bytes])
+  if (/(?:^|\/)\.{0,2}(?:\/|$)/.test(path)) throw new RangeError(`not a clean path: ${printable(path)}`)
+  return Buffer.concat([Buffer.from(`${staging}/`), Buffer.from(path, 'latin1')])
 }
 
 function setMeta(place: string | Buffer, inode: Inode, owner: Owner): void {

@@ -9,6 +9,7 @@ import { now } from '../host/clock.ts'
 import { type Disk, diskError, tryLink } from '../host/disk.ts'
 import type { Catalog, Located } from './catalog.ts'
 import { idOf, type Marked, mark } from './mark.ts'
+import { isLinkFile } from './segment.ts'
 import { beginTransaction } from './transaction.ts'
 
 export interface CollectOptions {
@@ -57,11 +58,9 @@ export async function collectSegments(
     marked = markAll(since)
   }
 
-  const prefixes = new Set<number>()
-  for (const id of marked) if (id.startsWith('object ')) prefixes.add(Number.parseInt(id.slice(7, 15), 16))
   /** Worth keeping while its object lives and it is fresh or some root has it. */
-  const isLinkNeeded = ({ segment, file, sum }: Located): boolean =>
-    (sum === 0 || prefixes.has(sum)) &&
+  const isLinkNeeded = ({ kind, key, segment, file }: Located): boolean =>
+    (kind === 'odd' || marked.has(`object ${key}`)) &&
     ((used.get(segment) as number) >= since || hasOtherNames(join(folder, segment, file)))
 
   const kept = new Set<string>()
@@ -71,7 +70,7 @@ export async function collectSegments(
   let bytes = 0
   for (const entry of entries) {
     const id = idOf(entry)
-    const isNeeded = entry.kind === 'link' ? isLinkNeeded(entry) : marked.has(id)
+    const isNeeded = isLinkFile(entry) ? isLinkNeeded(entry) : marked.has(id)
     const lives = isNeeded && !kept.has(id)
     kept.add(id)
     const side = lives ? alive : garbage
@@ -79,7 +78,7 @@ export async function collectSegments(
     if (list) list.push(entry)
     else side.set(entry.segment, [entry])
     if (lives) continue
-    if (entry.kind !== 'link') bytes += entry.size
+    if (!isLinkFile(entry)) bytes += entry.size
     if (entry.kind === 'object') objects++
   }
   if (options.dryRun) return { objects, bytes }
@@ -98,7 +97,7 @@ export async function collectSegments(
         const file = `moved-${files++}`
         if (isOwnFile(entry) && tryLink(disk, join(folder, segment, entry.file), join(moved.directory, file)))
           moved.place({ ...entry, file })
-        else if (entry.kind !== 'link') moved.put(entry.kind, entry.key, catalog.payload(entry))
+        else if (!isLinkFile(entry)) moved.put(entry.kind, entry.key, catalog.payload(entry))
         signal?.throwIfAborted()
       }
     await moved.commit()

@@ -25,7 +25,7 @@ import { digestOf } from '../base/digest.ts'
 import { Stage5Error } from '../base/errors.ts'
 import { type Disk, diskError, tryLink, writeAll } from '../host/disk.ts'
 import { takeLock } from '../host/lock.ts'
-import type { FileInode, SymlinkInode, Xattr } from '../tree/tree.ts'
+import type { FileInode, SymlinkInode } from '../tree/tree.ts'
 import type { Catalog } from './catalog.ts'
 import type { RecordTransaction } from './transaction.ts'
 import { canSetXattrs, type FileXattrs, setXattrs } from './xattrs.ts'
@@ -75,7 +75,9 @@ export function attainable(meta: Attainable, owner: Owner): Attainable {
 }
 
 interface Wanted {
+  readonly kind: 'link' | 'odd'
   readonly key: string
+  readonly sum: number
   readonly inode: Linkable
   readonly real: Attainable
 }
@@ -99,14 +101,14 @@ export function openLinks(root: string, disk: Disk, catalog: Catalog, begin: () 
       await using made = begin()
       const xattrs: FileXattrs[] = []
       let files = 0
-      for (const { key, inode, real } of missing.values()) {
+      for (const { kind, key, sum, inode, real } of missing.values()) {
         if (files % 1_000 === 0) signal?.throwIfAborted()
         const file = `link-${files++}`
         const path = `${made.directory}/${file}`
         if (inode.type === 'symlink') makeSymlink(path, inode, real)
         else makeFile(path, inode, real, withXattrs && inode.xattrs !== undefined)
         if (withXattrs && inode.xattrs) xattrs.push({ path, xattrs: inode.xattrs })
-        made.place({ kind: 'link', key, file, offset: 0, size: sizeOf(inode), sum: sumOf(inode) })
+        made.place({ kind, key, file, offset: 0, size: sizeOf(inode), sum })
       }
       await setXattrs(xattrs, signal)
       await made.commit()
@@ -153,15 +155,19 @@ export function openLinks(root: string, disk: Disk, catalog: Catalog, begin: () 
     const withXattrs = wantXattrs && canSetXattrs()
     const paths: string[] = []
     const missing = new Map<string, Wanted>()
-    const later: { readonly at: number; readonly key: string }[] = []
+    const later: { readonly at: number; readonly wanted: Wanted }[] = []
     for (const [at, inode] of inodes.entries()) {
       const real = attainable(inode, owner)
-      const key = keyOfLink(inode, real, withXattrs ? inode.xattrs : undefined)
-      const path = catalog.paths('link', key).find((found) => isIntact(found, inode, real))
+      const isOdd = inode.type === 'symlink' || (withXattrs && inode.xattrs !== undefined)
+      const kind = isOdd ? 'odd' : 'link'
+      const key = isOdd ? keyOfOdd(inode, withXattrs) : inode.content.slice(7)
+      const sum = sumOf(real)
+      const path = intactOf(catalog.paths(kind, key, sum), inode, real)
       paths.push(path ?? '')
       if (path !== undefined) continue
-      missing.set(key, { key, inode, real })
-      later.push({ at, key })
+      const wanted = { kind, key, sum, inode, real } as const
+      missing.set(`${kind} ${key} ${real.mode} ${real.uid} ${real.gid} ${real.mtime}`, wanted)
+      later.push({ at, wanted })
     }
     if (missing.size > 0) {
       try {
@@ -170,7 +176,10 @@ export function openLinks(root: string, disk: Disk, catalog: Catalog, begin: () 
         throw diskError(error, root)
       }
     }
-    for (const { at, key } of later) paths[at] = catalog.paths('link', key).at(-1) as string
+    for (const { at, wanted } of later) {
+      const { kind, key, sum, inode, real } = wanted
+      paths[at] = intactOf(catalog.paths(kind, key, sum), inode, real) as string
+    }
     return { paths, hasXattrs: withXattrs || !wantXattrs }
   }
 
@@ -183,20 +192,25 @@ export function openLinks(root: string, disk: Disk, catalog: Catalog, begin: () 
   }
 }
 
-function keyOfLink(inode: Linkable, real: Attainable, xattrs: readonly Xattr[] | undefined): string {
+function keyOfOdd(inode: Linkable, withXattrs: boolean): string {
   const what = inode.type === 'file' ? inode.content : `symlink ${inode.target}`
-  const mode = inode.type === 'file' ? real.mode : 0
-  const extra = xattrs ? ` ${JSON.stringify(xattrs)}` : ''
-  return hash('sha256', `${mode} ${real.uid} ${real.gid} ${real.mtime} ${what}${extra}`, 'hex')
+  return hash('sha256', `${what} ${JSON.stringify((withXattrs && inode.xattrs) || [])}`, 'hex')
 }
 
-/** For finding the object again when links are collected and verified. */
-export function sumOf(inode: Linkable): number {
-  return inode.type === 'file' ? Number.parseInt(inode.content.slice(7, 15), 16) : 0
+/** Sorts files of one key by their metadata. What it lets through is compared in full by `isIntact`. */
+function sumOf({ mode, uid, gid, mtime }: Attainable): number {
+  let sum = mode
+  for (const part of [uid, gid, mtime]) sum = Math.imul(sum ^ part, 0x9e3779b1) ^ (sum >>> 15)
+  return sum >>> 0
 }
 
 function sizeOf(inode: Linkable): number {
   return inode.type === 'file' ? inode.size : inode.target.length
+}
+
+function intactOf(paths: readonly string[], inode: Linkable, real: Attainable): string | undefined {
+  for (const path of paths) if (isIntact(path, inode, real)) return path
+  return undefined
 }
 
 /** A link file that was written to through a root differs in size or time from what it was made as. */

@@ -4,6 +4,7 @@ import { parseTree } from '../tree/text.ts'
 import type { Tree } from '../tree/tree.ts'
 import type { Catalog, Located } from './catalog.ts'
 import { keyOf, treeOfRecord } from './records.ts'
+import { type Entry, isLinkFile } from './segment.ts'
 
 /** `KIND KEY` of everything in use. */
 export type Marked = ReadonlySet<string>
@@ -16,8 +17,8 @@ export interface MarkOptions {
   readonly drop: ReadonlySet<Digest>
 }
 
-export function idOf({ kind, key }: { readonly kind: string; readonly key: string }): string {
-  return `${kind} ${key}`
+export function idOf({ kind, key, sum }: Pick<Entry, 'kind' | 'key' | 'sum'>): string {
+  return isLinkFile({ kind }) ? `${kind} ${key} ${sum}` : `${kind} ${key}`
 }
 
 /** The tree of a record; undefined when it is not in the store or cannot be read. */
@@ -57,7 +58,7 @@ export function mark(catalog: Catalog, { refs, isFresh, drop }: MarkOptions): Ma
     markTree(target)
   }
   for (const entry of catalog.entries()) {
-    if (entry.kind === 'object' || entry.kind === 'tree' || entry.kind === 'link' || !isFresh(entry)) continue
+    if (entry.kind === 'object' || entry.kind === 'tree' || isLinkFile(entry) || !isFresh(entry)) continue
     if (entry.kind === 'block') marked.add(idOf(entry))
     else {
       const bytes = catalog.record(entry.kind, entry.key)

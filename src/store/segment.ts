@@ -14,10 +14,11 @@
 import { hash } from 'node:crypto'
 
 /**
- * What a key stands for. Objects are keyed by the SHA-256 of their bytes; links are files to hard-link to, keyed by
- * content and metadata; the others are records about something.
+ * What a key stands for. Objects are keyed by the SHA-256 of their bytes; the others are records about something,
+ * except files to hard-link to: `link` for plain ones, keyed by their bytes, `odd` for symlinks and files with extended
+ * attributes, keyed by all that they are.
  */
-export const KINDS = { object: 0, tree: 1, unpacked: 2, memo: 3, block: 4, link: 5 } as const
+export const KINDS = { object: 0, tree: 1, unpacked: 2, memo: 3, block: 4, link: 5, odd: 6 } as const
 export type Kind = keyof typeof KINDS
 
 export const INDEX_NAME = 'index'
@@ -32,8 +33,13 @@ export interface Entry {
   readonly file: string
   readonly offset: number
   readonly size: number
-  /** CRC-32 of the payload; 0 for objects, whose key says more; for links the first 32 bits of the object's key. */
+  /** CRC-32 of the payload; 0 for objects, whose key says more; for links a hash of the metadata. */
   readonly sum: number
+}
+
+/** Whether an entry is a file to hard-link to. */
+export function isLinkFile({ kind }: Pick<Entry, 'kind'>): boolean {
+  return kind === 'link' || kind === 'odd'
 }
 
 /** The file of `entries`, in their order. */

@@ -245,7 +245,7 @@ export async function openStore(path: string, options: StoreOptions = {}): Promi
       links: 0,
     }
     for (const { kind, size } of catalog.entries()) {
-      if (kind === 'link') {
+      if (kind === 'link' || kind === 'odd') {
         count.links++
         continue
       }

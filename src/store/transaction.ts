@@ -12,7 +12,15 @@ import { uniqueName } from '../host/temp.ts'
 import { bodiesIn, PACKED_MAX, type Staged } from './bodies.ts'
 import type { Catalog } from './catalog.ts'
 import { createPack, type Pack } from './pack.ts'
-import { decodeIndex, encodeIndex, type Entry, INDEX_NAME, type Index, type Kind } from './segment.ts'
+import {
+  decodeIndex,
+  encodeIndex,
+  type Entry,
+  INDEX_NAME,
+  type Index,
+  isLinkFile,
+  type Kind,
+} from './segment.ts'
 
 /** More files than this are made durable by one sync of the file system, fewer one by one. */
 const SINGLE_SYNCS = 16
@@ -111,7 +119,7 @@ export function beginTransaction(
     }
     const files = new Set(entries.map(({ file }) => file))
     // Link files may be symlinks, or unreadable to us: they cannot be opened one by one.
-    const hasLinks = entries.some(({ kind }) => kind === 'link')
+    const hasLinks = entries.some(isLinkFile)
     if (hasLinks || files.size > SINGLE_SYNCS) await disk.sync(directory, 'filesystem')
     else {
       for (const file of [...files, INDEX_NAME]) await disk.sync(join(directory, file), 'file')
