@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 // The only JavaScript: find Node 24 (a checkout brings one in node_modules), switch the compile cache on, start.
-// `--version` is answered here: it needs nothing else.
+// Node does not strip types below node_modules: a published package brings dist/. `--version` is answered here: it needs nothing else.
 import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import module from 'node:module'
@@ -11,7 +11,7 @@ if (Number(process.versions.node.split('.')[0]) >= 24) {
   if (process.argv[2] === '--version' || process.argv[2] === '-V') {
     const text = readFileSync(new URL('../package.json', import.meta.url), 'utf8')
     console.log(JSON.parse(text).version)
-  } else await import('./cli/main.ts')
+  } else await import(import.meta.url.includes('/node_modules/') ? '../dist/cli/main.js' : './cli/main.ts')
 } else {
   const node = fileURLToPath(new URL('../node_modules/node/bin/node', import.meta.url))
   const { status, error } = spawnSync(node, process.argv.slice(1), { stdio: 'inherit' })

@@ -34,6 +34,13 @@ export async function plan(world: World, profile: Profile, pins?: Lock): Promise
   )
   const answer = await timed(world, 'resolve', async () => resolve(profile, indexes, pins))
   if (!answer.ok) throw refusalError(answer)
+  for (const { kind, chosen, best, because } of answer.heldBack)
+    if (kind === 'conflict')
+      world.report({
+        kind: 'warning',
+        code: 'held-back',
+        message: `${chosen}, not ${best}: ${because.join('; ')}`,
+      })
   return lockOf(profile, indexes, answer.packages, pins?.ids ?? { users: {}, groups: {} })
 }
 
