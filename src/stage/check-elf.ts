@@ -41,8 +41,9 @@ function abiOf({ bits, machine, littleEndian }: Elf): string {
  * Findings for missing libraries (DT_NEEDED, and `.note.dlopen` unless only suggested), program interpreters, and
  * libgcc_s.
  *
- * A library that does not find another by itself may rely on whoever loads it: it is enough then that another object of
- * the root which needs or may open it finds that name, as a name that is loaded already is not searched for again.
+ * A library that does not find another by itself may rely on whoever loads it, as a name that is loaded already is not
+ * searched for again: it is enough that an object which needs it finds that name. One that no program needs is opened
+ * by name: it is enough that some object finds the name in a directory of its own, or that its own package brings it.
  */
 export async function checkElfs(tree: Tree, contents: Contents): Promise<Finding[]> {
   const elfs = elfReader(contents)
@@ -122,14 +123,19 @@ async function searcher(
     const found = follow(tree, `${directory}/${name}`)
     return found !== undefined && abis.get(found.inode) === abi
   })
-  const own = (object: Loadable, name: string): boolean => {
+  const own = (object: Loadable, written: string): boolean => {
     const { elf, entry } = object
     const abi = abiOf(elf)
+    const name = withOrigin(written, entry)
     if (name.includes('/')) return stands(name.startsWith('/') ? '' : parentOf(entry.path), name, abi)
     const common = [...configured, ...(builtin.get(abi) ?? FALLBACK)]
     return [...ownDirectories(object), ...common].some((directory) => stands(directory, name, abi))
   }
   const users = usersByName(objects)
+  const brought = new Set<string>()
+  for (const { entry, elf } of objects)
+    for (const name of [baseOf(entry.path), elf.soname ?? ''])
+      brought.add(`${abiOf(elf)} ${entry.owner} ${name}`)
   const loaded = new Set<string>()
   for (const object of objects)
     if (ownDirectories(object).length > 0)
@@ -142,7 +148,7 @@ async function searcher(
     for (let next = pending.pop(); next; next = pending.pop()) {
       for (const user of users.get(`${abiOf(next.elf)} ${next.elf.soname ?? baseOf(next.entry.path)}`) ??
         []) {
-        if (next === object) opened = false
+        if (user.elf.interpreter !== undefined) opened = false
         if (seen.has(user)) continue
         const inherits = user.elf.rpath.length > 0 || user.elf.needed.includes(name)
         if (inherits && own(user, name)) return true
@@ -150,7 +156,8 @@ async function searcher(
         pending.push(user)
       }
     }
-    return opened && loaded.has(`${abiOf(object.elf)} ${name}`)
+    const abi = abiOf(object.elf)
+    return opened && (loaded.has(`${abi} ${name}`) || brought.has(`${abi} ${object.entry.owner} ${name}`))
   }
   return {
     finds: (object, name) =>
@@ -162,13 +169,16 @@ async function searcher(
 /** DT_RUNPATH, or DT_RPATH where there is none, with the tokens of ld.so(8) put in. */
 function ownDirectories({ entry, elf }: Loadable): readonly string[] {
   const written = elf.runpath.length > 0 ? elf.runpath : elf.rpath
-  const origin = `/${parentOf(entry.path)}`
   return written.flatMap((directory) => {
-    const here = directory.replace(/\$(?:ORIGIN\b|\{ORIGIN\})/g, () => origin)
+    const here = withOrigin(directory, entry)
     return /\$(?:LIB\b|\{LIB\})/.test(here)
       ? ['lib', 'lib64', 'lib32'].map((lib) => here.replace(/\$(?:LIB\b|\{LIB\})/g, () => lib))
       : [here]
   })
+}
+
+function withOrigin(text: string, { path }: Entry): string {
+  return text.replace(/\$(?:ORIGIN\b|\{ORIGIN\})/g, () => `/${parentOf(path)}`)
 }
 
 function usersByName(objects: readonly Loadable[]): ReadonlyMap<string, readonly Loadable[]> {

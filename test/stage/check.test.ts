@@ -133,6 +133,24 @@ test('a plugin may rely on what the program that opens it has loaded', async () 
   assert.deepEqual(await short(leaves), ['opt/x/plugins/q.so: library libother.so'])
 })
 
+test('a plugin may rely on what its own package brings, a program may not', async () => {
+  const leaves = (parts: ElfParts): { readonly [path: string]: Leaf } => ({
+    'opt/java/lib/libawt.so': library({ soname: 'libawt.so', needed: ['libjvm.so'], ...parts }),
+    'opt/java/lib/server/libjvm.so': library({ soname: 'libjvm.so' }),
+  })
+  assert.deepEqual(await short(leaves({})), [])
+  assert.deepEqual(await short(leaves({ interpreter: '/lib64/ld-linux-x86-64.so.2' })), [
+    'opt/java/lib/libawt.so: library libjvm.so',
+  ])
+})
+
+test('$ORIGIN counts in the name of a library, too', async () => {
+  const leaves = { 'opt/x/bin/a': app({ needed: ['$ORIGIN/../lib/b.so', '${ORIGIN}/../lib/c.so'] }) }
+  assert.deepEqual(await short({ ...leaves, 'opt/x/lib/b.so': library({ soname: 'b.so' }) }), [
+    'opt/x/bin/a: library ${ORIGIN}/../lib/c.so',
+  ])
+})
+
 test('the loader of a program must be there and of its architecture', async () => {
   assert.deepEqual(
     await short({
