@@ -6,7 +6,7 @@ import { makeDataDisk } from '../deploy/data-disk.ts'
 import type { EmitWorld, Emitter } from '../emit/emitter.ts'
 import { initramfsEmitter, initramfsTree } from '../emit/initramfs.ts'
 import { squashfsEmitter } from '../emit/squashfs.ts'
-import { openBlocks } from '../jobs/blocks.ts'
+import { type OpenBlocks, openBlocks } from '../jobs/blocks.ts'
 import { printLock } from '../resolve/lock-text.ts'
 import type { Profile } from '../resolve/profile.ts'
 import { checkout } from '../store/checkout.ts'
@@ -33,7 +33,7 @@ interface Job {
   readonly output: OutputFolder
   readonly stem: string
   readonly date: number
-  readonly blocks: ReturnType<typeof openBlocks>
+  readonly blocks: OpenBlocks
 }
 
 /** @returns the folder `out/<id>_<version>_<arch>` */
@@ -45,7 +45,9 @@ export async function emitAll(world: World, recipe: Recipe, composed: Composed):
   const store = await world.store()
   const stem = stemOf(profile.id, version)
   await using output = await openOutput(parent, `${stem}_${profile.arch}`)
-  const blocks = openBlocks(store.blocks, world.limit)
+  // Worker threads see what lies in files.
+  await store.flush()
+  await using blocks = openBlocks(store.blocks, store, world.limit, world.threads, world.signal)
   const job: Job = { world, store, profile, composed, output, stem, date, blocks }
 
   for (const { format, options } of profile.images) await emitImage(job, format, options)

@@ -1,13 +1,33 @@
-/** Compressed blocks: from the store when they were made before, else from zlib's threads. */
-import { promisify } from 'node:util'
-import { constants, deflate, zstdCompress } from 'node:zlib'
+/**
+ * Compressed blocks: from the store when they were made before, else from worker threads that read their input from the
+ * store's files, several blocks a message; a message and a wake-up cost as much as packing a block at a low level.
+ */
+import type { Digest } from '../base/digest.ts'
 import type { Limit } from '../base/limit.ts'
-import type { Blocks, Codec } from '../emit/emitter.ts'
+import type { Codec } from '../emit/emitter.ts'
+import type { Packed, PartBlocks } from '../emit/squashfs.ts'
+import type { Part } from '../emit/squashfs-plan.ts'
+import { compressBlock } from '../format/squashfs/codec.ts'
+import type { Pool } from '../host/pool.ts'
+import type { Place } from '../store/store.ts'
+import type { CompressOutput } from './messages.ts'
+import { openPartReader, type Ranges } from './parts.ts'
+import { openThreads } from './threads.ts'
 
 /** The part of the store that remembers compressed blocks. */
 export interface BlockCache {
   get(key: string): Uint8Array | undefined
   put(key: string, bytes: Uint8Array): void
+}
+
+/** The part of the store that knows where bodies lie. */
+export interface BodyFiles {
+  readonly locate: (content: Digest) => Place | undefined
+  readonly readSync: (content: Digest) => Uint8Array
+}
+
+export interface OpenBlocks extends PartBlocks, AsyncDisposable {
+  readonly counts: { hits: number; misses: number; bytesCompressed: number }
 }
 
 /** Part of every key: the library decides the bytes. */
@@ -16,18 +36,100 @@ const LIBRARY: { readonly [codec in Codec]: string } = {
   gzip: `zlib-${process.versions['zlib']}`,
 }
 
-const zstd = promisify(zstdCompress)
-const gzip = promisify(deflate)
+/** Remembered for a block that is stored as it is: its input is in the store already. */
+const RAW = new Uint8Array(0)
+/** Input that is packed before threads are started: they take 110 to 130 ms each. */
+const WORTH_THREADS = 8 << 20
+/** Input of one message. */
+const BATCH = 1 << 20
+
+interface Waiting {
+  readonly codec: Codec
+  readonly level: number
+  readonly ranges: Ranges
+  readonly resolve: (packed: Packed) => void
+  readonly reject: (error: unknown) => void
+}
 
 /**
- * @param limit bounds compressions in flight: each holds its input, its output and a context (about 4 MiB at zstd 15 for
- *   blocks of 128 KiB)
+ * @param limit bounds compressions in flight on this process's own threads: each holds its input, its output and a
+ *   context (about 4 MiB at zstd 15 for blocks of 128 KiB)
+ * @param threads worker threads, started when there is much to do
  */
 export function openBlocks(
   cache: BlockCache,
+  bodies: BodyFiles,
   limit: Limit,
-): Blocks & { readonly counts: { hits: number; misses: number } } {
-  const counts = { hits: 0, misses: 0 }
+  threads: number,
+  signal: AbortSignal,
+): OpenBlocks {
+  const counts = { hits: 0, misses: 0, bytesCompressed: 0 }
+  const reader = openPartReader()
+  let pool: Pool | undefined
+  let waiting: Waiting[] = []
+  let waitingBytes = 0
+  let flushing: NodeJS.Immediate | undefined
+
+  function flush(): void {
+    clearImmediate(flushing)
+    flushing = undefined
+    const batch = waiting
+    waiting = []
+    waitingBytes = 0
+    if (batch.length > 0) void send(batch)
+  }
+
+  async function send(batch: readonly Waiting[]): Promise<void> {
+    try {
+      const { codec, level } = batch[0] as Waiting
+      const input = { codec, level, blocks: batch.map(({ ranges }) => ranges) }
+      pool ??= openThreads(threads)
+      const { bytes, sizes } = (await pool.run({ kind: 'compress', input }, signal)) as CompressOutput
+      let at = 0
+      for (const [index, { resolve }] of batch.entries()) {
+        const size = sizes[index] as number
+        resolve({ bytes: bytes.subarray(at, at + Math.abs(size)), isRaw: size < 0 })
+        at += Math.abs(size)
+      }
+    } catch (error) {
+      for (const { reject } of batch) reject(error)
+    }
+  }
+
+  function onThread(codec: Codec, level: number, ranges: Ranges): Promise<Packed> {
+    return new Promise((resolve, reject) => {
+      const first = waiting[0]
+      if (first && (first.codec !== codec || first.level !== level)) flush()
+      waiting.push({ codec, level, ranges, resolve, reject })
+      waitingBytes += ranges.length
+      if (waitingBytes >= BATCH) flush()
+      else flushing ??= setImmediate(flush)
+    })
+  }
+
+  function pack(
+    codec: Codec,
+    level: number,
+    ranges: Ranges | undefined,
+    parts: readonly Part[],
+  ): Promise<Packed> {
+    counts.bytesCompressed += lengthOf(parts)
+    if (ranges && threads > 1 && counts.bytesCompressed > WORTH_THREADS) return onThread(codec, level, ranges)
+    return limit(async () => {
+      const input = gathered(ranges, parts)
+      const bytes = await compressBlock(codec, level, input)
+      return bytes.length < input.length ? { bytes, isRaw: false } : { bytes: input, isRaw: true }
+    })
+  }
+
+  /** Bytes of their own. */
+  function gathered(ranges: Ranges | undefined, parts: readonly Part[]): Uint8Array {
+    if (ranges) return Uint8Array.from(reader.gather(ranges))
+    return Buffer.concat(
+      parts.map(({ content, offset, length }) => bodies.readSync(content).subarray(offset, offset + length)),
+    )
+  }
+
   return {
     counts,
     compress: async (codec, level, key, read) => {
@@ -38,18 +140,48 @@ export function openBlocks(
         return found
       }
       counts.misses++
-      const packed = await limit(async () => compressNow(codec, level, await read()))
+      const packed = await limit(async () => compressBlock(codec, level, await read()))
       if (name !== undefined) cache.put(name, packed)
       return packed
+    },
+    compressParts: async (codec, level, key, parts) => {
+      const name = `${LIBRARY[codec]}:${level}:parts:${key}`
+      const found = cache.get(name)
+      if (found) {
+        counts.hits++
+        if (found.length > 0) return { bytes: found, isRaw: false }
+        return { bytes: gathered(rangesOf(bodies, parts), parts), isRaw: true }
+      }
+      counts.misses++
+      const packed = await pack(codec, level, rangesOf(bodies, parts), parts)
+      cache.put(name, packed.isRaw ? RAW : packed.bytes)
+      return packed
+    },
+    [Symbol.asyncDispose]: async () => {
+      clearImmediate(flushing)
+      reader[Symbol.dispose]()
+      await pool?.[Symbol.asyncDispose]()
     },
   }
 }
 
-/** One block, without memory. zstd frames carry their content size and no checksum, as the kernel's decoder expects. */
-export async function compressNow(codec: Codec, level: number, bytes: Uint8Array): Promise<Uint8Array> {
-  if (codec === 'gzip') return await gzip(bytes, { level, windowBits: 15, memLevel: 8 })
-  return await zstd(bytes, {
-    params: { [constants.ZSTD_c_compressionLevel]: level, [constants.ZSTD_c_checksumFlag]: 0 },
-    pledgedSrcSize: bytes.length,
-  })
+function lengthOf(parts: readonly Part[]): number {
+  return parts.reduce((sum, { length }) => sum + length, 0)
+}
+
+/** @returns undefined when a body is not in a file yet */
+function rangesOf(bodies: BodyFiles, parts: readonly Part[]): Ranges | undefined {
+  const files: string[] = []
+  const runs = new Float64Array(3 * parts.length)
+  let at = 0
+  for (const { content, offset, length } of parts) {
+    const place = bodies.locate(content)
+    if (!place) return undefined
+    let file = files.lastIndexOf(place.path)
+    if (file < 0) file = files.push(place.path) - 1
+    runs[at++] = file
+    runs[at++] = place.offset + offset
+    runs[at++] = length
+  }
+  return { files, runs, length: lengthOf(parts) }
 }

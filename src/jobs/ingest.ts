@@ -1,15 +1,13 @@
 /** One package file to a tree and contents in the store: the same work here or on a worker thread. */
 import type { Digest } from '../base/digest.ts'
-import { Stage5Error } from '../base/errors.ts'
-import type { Code } from '../base/codes.ts'
-import type { Json } from '../base/json.ts'
-import { type Answer, openPool, type Pool } from '../host/pool.ts'
+import type { Pool } from '../host/pool.ts'
 import { unpackDeb, unpackNative } from '../repo/unpack.ts'
 import { bodiesIn, type Store, type Transaction } from '../store/store.ts'
 import { parseTree, printTree } from '../tree/text.ts'
 import type { Bodies } from '../tree/bodies.ts'
 import type { Unpacked } from '../tree/unpacked.ts'
 import type { IngestInput, IngestOutput } from './messages.ts'
+import { openThreads } from './threads.ts'
 
 /** Below this, starting threads (110 to 130 ms each) costs more than they save. */
 const WORTH_THREADS = 16 << 20
@@ -17,7 +15,7 @@ const WORTH_THREADS = 16 << 20
 /** Threads for unpacking, or none when there is little to do. */
 export function openIngest(bytes: number, threads: number): Pool | undefined {
   if (bytes < WORTH_THREADS || threads < 2) return undefined
-  return openPool(new URL('./worker.ts', import.meta.url), threads, revive)
+  return openThreads(threads)
 }
 
 /**
@@ -57,11 +55,4 @@ function unpack(
   return kind === 'deb'
     ? unpackDeb(file, bodies, { label, expect, signal })
     : unpackNative(file, bodies, { label, signal })
-}
-
-/** Errors lose their class on the way between threads. */
-function revive({ error, stage5 }: Answer & { ok: false }): Error {
-  if (!stage5) return error
-  const data = stage5.data as { readonly [key: string]: Json | undefined }
-  return new Stage5Error(stage5.code as Code, error.message, { hint: stage5.hint, cause: error, data })
 }

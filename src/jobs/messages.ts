@@ -1,5 +1,7 @@
 /** The jobs that worker threads do, with what goes in and what comes out. All of it survives structured clone. */
+import type { Codec } from '../emit/emitter.ts'
 import type { Staged } from '../store/store.ts'
+import type { Ranges } from './parts.ts'
 
 /** Unpack one package file into a staging directory of the store. */
 export interface IngestInput {
@@ -20,4 +22,18 @@ export interface IngestOutput {
   readonly control: { readonly [member: string]: string }
   /** New contents in the staging directory. */
   readonly written: readonly Staged[]
+}
+
+/** Pack blocks. */
+export interface CompressInput {
+  readonly codec: Codec
+  readonly level: number
+  readonly blocks: readonly Ranges[]
+}
+
+export interface CompressOutput {
+  /** All results, end to end. */
+  readonly bytes: Uint8Array<ArrayBuffer>
+  /** Of each block: its stored size, negative when it is stored as it is. */
+  readonly sizes: Int32Array
 }

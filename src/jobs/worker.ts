@@ -4,8 +4,9 @@ import type { Digest } from '../base/digest.ts'
 import { isStage5Error } from '../base/errors.ts'
 import type { Answer, Job } from '../host/pool.ts'
 import { openReader } from '../store/store.ts'
+import { compressHere } from './compress.ts'
 import { ingestHere } from './ingest.ts'
-import type { IngestInput } from './messages.ts'
+import type { CompressInput, CompressOutput, IngestInput } from './messages.ts'
 
 /** Which contents the store has; opened once for each store that this thread is asked to write to. */
 const readers = new Map<string, (content: Digest) => boolean>()
@@ -18,9 +19,16 @@ function presentIn(store: string): (content: Digest) => boolean {
 
 async function answer(job: Job): Promise<Answer> {
   try {
-    if (job.kind !== 'ingest') throw new RangeError(`unknown job ${job.kind}`)
-    const input = job.input as IngestInput
-    return { ok: true, value: await ingestHere(input, presentIn(input.store)) }
+    switch (job.kind) {
+      case 'ingest': {
+        const input = job.input as IngestInput
+        return { ok: true, value: await ingestHere(input, presentIn(input.store)) }
+      }
+      case 'compress':
+        return { ok: true, value: compressHere(job.input as CompressInput) }
+      default:
+        throw new RangeError(`unknown job ${job.kind}`)
+    }
   } catch (error) {
     const plain = error instanceof Error ? error : new Error(String(error))
     if (!isStage5Error(error)) return { ok: false, error: plain }
@@ -34,5 +42,8 @@ async function answer(job: Job): Promise<Answer> {
 }
 
 parentPort?.on('message', (job: Job) => {
-  void answer(job).then((value) => parentPort?.postMessage(value))
+  void answer(job).then((value) => {
+    const isLarge = value.ok && job.kind === 'compress'
+    parentPort?.postMessage(value, isLarge ? [(value.value as CompressOutput).bytes.buffer] : [])
+  })
 })

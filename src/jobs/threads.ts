@@ -1,0 +1,16 @@
+/** Worker threads for the jobs of messages.ts: started on first use, ended by dispose. */
+import type { Code } from '../base/codes.ts'
+import { Stage5Error } from '../base/errors.ts'
+import type { Json } from '../base/json.ts'
+import { type Answer, openPool, type Pool } from '../host/pool.ts'
+
+export function openThreads(threads: number): Pool {
+  return openPool(new URL(import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js', import.meta.url), threads, revive)
+}
+
+/** Errors lose their class on the way between threads. */
+function revive({ error, stage5 }: Answer & { ok: false }): Error {
+  if (!stage5) return error
+  const data = stage5.data as { readonly [key: string]: Json | undefined }
+  return new Stage5Error(stage5.code as Code, error.message, { hint: stage5.hint, cause: error, data })
+}
