@@ -33,8 +33,8 @@ interface Numbered {
 }
 
 /**
- * Makes a list of patterns ready. Patterns are text and compare as UTF-8 with the bytes of a path; `?` and `[…]` stand
- * for one byte. An unclosed `[` or `{` stands for itself.
+ * Makes a list of patterns ready. Patterns are text and compare as UTF-8 with the bytes of a path; `?` and `[…]`
+ * stand for one byte. An unclosed `[` or `{` stands for itself.
  *
  * 200 patterns over 37 k paths take 100 to 300 ms: patterns are found by the directory they name or by the end of the
  * name they want, and only those that can match are tried.

@@ -41,7 +41,7 @@ export interface Elf {
   readonly buildId: string | undefined
   /** Those of the symbols asked for that are names in the dynamic symbol table, defined or not. */
   readonly mentions: readonly string[]
-  /** Whether something that the headers point to lies outside the bytes: a prefix, a damaged file, or one of debug data only. */
+  /** Whether the headers point outside the bytes: a prefix, a damaged file, or one of debug data only. */
   readonly truncated: boolean
 }
 

@@ -86,8 +86,14 @@ function mayBeElf({ path }: Entry, { mode, size }: FileInode): boolean {
   return /^(?:usr\/(?:local\/)?)?lib(?:32|64|x32|exec)?\//.test(path) && !TEXT.test(path)
 }
 
-const TEXT =
-  /\.(?:pyc?|pyi|pm|pl|pod|ph|h|hpp|txt|conf|json|xml|html?|js|md|css|svg|png|gz|xz|bz2|zip|jar|a|o|ko|rb|lua|el|elc|sh|mo|py3|ini|yaml|yml|toml|pc|cmake|list|rules|service|target|socket|timer|hwdb)$/
+/** Endings of files below library directories that no loader opens. */
+const TEXT: RegExp = new RegExp(
+  `\\.(?:${[
+    'pyc?|pyi|pm|pl|pod|ph|h|hpp|rb|lua|elc?|sh|js|css|mo|a|o|ko|pc|cmake',
+    'txt|conf|ini|json|xml|html?|md|ya?ml|toml|svg|png|gz|xz|bz2|zip|jar',
+    'list|rules|service|target|socket|timer|hwdb',
+  ].join('|')})$`,
+)
 
 async function interpreterRuns(tree: Tree, elf: Elf, elfs: ElfReader): Promise<boolean> {
   const found = follow(tree, elf.interpreter as string)

@@ -92,7 +92,7 @@ function failure(findings: readonly Finding[], unused: readonly string[]): Stage
     'S5_CHECK_FAILED',
     [head, ...lines, ...(rest > 0 ? [`  and ${rest} more`] : [])].join('\n'),
     {
-      hint: 'add the package that brings what is missing, keep it with strip: {keep: [...]}, or accept it under allow: with a reason',
+      hint: 'add the package that brings it, keep it with strip: {keep: [...]}, or give a reason under allow:',
       data: asJson({ findings, unusedAllows: unused }) as { readonly [key: string]: never },
     },
   )
