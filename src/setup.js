@@ -28,6 +28,8 @@ const TEST = {
   'apt-ftparchive': 'apt-utils',
   zstd: 'zstd',
   python3: 'python3',
+  veritysetup: 'cryptsetup-bin',
+  objdump: 'binutils',
 }
 
 const top = fileURLToPath(new URL('..', import.meta.url))

@@ -3,43 +3,25 @@ import { join } from 'node:path'
 import { Stage5Error } from '../base/errors.ts'
 import type { Json } from '../base/json.ts'
 import { makeDataDisk } from '../deploy/data-disk.ts'
-import type { EmitWorld, Emitter } from '../emit/emitter.ts'
-import { initramfsEmitter, initramfsTree } from '../emit/initramfs.ts'
-import { squashfsEmitter } from '../emit/squashfs.ts'
-import { type OpenBlocks, openBlocks } from '../jobs/blocks.ts'
+import { openBlocks } from '../jobs/blocks.ts'
 import { printLock } from '../resolve/lock-text.ts'
 import type { Profile } from '../resolve/profile.ts'
-import { checkout } from '../store/checkout.ts'
-import type { Store } from '../store/store.ts'
-import { BOOT_MODULES, kernelReleases, moduleClosure } from '../stage/modules.ts'
 import { printTree, treeDigest } from '../tree/text.ts'
-import { type FileInode, lookup, type Tree } from '../tree/tree.ts'
+import type { ImageOptions, Job } from './emit-job.ts'
+import { emitKernel, type Kernel, kernelRecord } from './emit-kernel.ts'
+import { emitDirectory, emitSquashfs, emitVerityOf, type Verity, verityRecord } from './emit-root.ts'
 import type { Composed } from './flow.ts'
-import { type OutputFolder, openOutput, stemOf, sweepOutput } from './output.ts'
+import { openOutput, stemOf, sweepOutput } from './output.ts'
 import type { Recipe } from './recipe.ts'
 import { diskUsage, diskUsageText, manifest, packagesText } from './reports.ts'
 import { timed } from './timed.ts'
 import type { World } from './world.ts'
 
-/** The console for scripts and people; a panic reboots instead of standing still (kernel-parameters.txt). */
-const CMDLINE = ['console=ttyS0', 'panic=10']
-
-/** Everything that one build writes with. */
-interface Job {
-  readonly world: World
-  readonly store: Store
-  readonly profile: Profile
-  readonly composed: Composed
-  readonly output: OutputFolder
-  readonly stem: string
-  readonly date: number
-  readonly blocks: OpenBlocks
-}
-
 /** @returns the folder `out/<id>_<version>_<arch>` */
 export async function emitAll(world: World, recipe: Recipe, composed: Composed): Promise<string> {
   const { profile } = recipe
   const { version, date } = composed.facts
+  const wanted = wantedImages(profile)
   const parent = join(world.directory, 'out')
   await sweepOutput(parent)
   const store = await world.store()
@@ -50,105 +32,54 @@ export async function emitAll(world: World, recipe: Recipe, composed: Composed):
   await using blocks = openBlocks(store.blocks, store, world.limit, world.threads, world.signal)
   const job: Job = { world, store, profile, composed, output, stem, date, blocks }
 
-  for (const { format, options } of profile.images) await emitImage(job, format, options)
-  const kernel = profile.kernel.wanted ? await emitKernel(job) : undefined
   const data = await emitData(job)
-  await emitReports(job, { ...kernel, data, ready: profile.boot.ready, memory: profile.boot.memory })
+  const { base, verity, kernel } = await emitImages(job, wanted)
+  const { ready, memory } = profile.boot
+  const files = { ...kernelRecord(kernel), ...(base !== undefined && { base }), ...verityRecord(verity) }
+  await emitReports(job, { ...files, data, ready, memory })
   await store.blocks.flush()
   return await output.commit([profile.id, 'latest'])
 }
 
-async function emitImage(
-  job: Job,
-  format: string,
-  options: { readonly [key: string]: Json | undefined },
-): Promise<void> {
-  const { composed, date, stem } = job
-  switch (format) {
-    case 'squashfs':
-      return write(job, `${stem}.squashfs`, 'base', squashfsEmitter as Emitter, composed.root.tree, {
-        ...options,
-        mtime: date,
-      })
-    case 'dir':
-      return emitDirectory(job)
-    default:
+/** What one build has written so far. */
+interface Emitted {
+  /** Name of the file that guests use as their base. */
+  readonly base: string | undefined
+  readonly verity: Verity | undefined
+  readonly kernel: Kernel | undefined
+}
+
+type Wanted = ReadonlyMap<string, ImageOptions>
+
+const FORMATS: readonly string[] = ['squashfs', 'dir', 'verity']
+/** Formats that are made of the base: it is written even when nobody asks for it by name. */
+const ON_BASE: readonly string[] = ['verity']
+
+/** @throws S5_FORMAT_UNKNOWN */
+function wantedImages({ images }: Profile): Wanted {
+  for (const { format } of images)
+    if (!FORMATS.includes(format))
       throw new Stage5Error(
         'S5_FORMAT_UNKNOWN',
-        `unknown image format ${JSON.stringify(format)}; known: squashfs, dir`,
+        `unknown image format ${JSON.stringify(format)}; known: ${FORMATS.join(', ')}`,
       )
-  }
+  return new Map(images.map(({ format, options }) => [format, options]))
 }
 
-async function write(
-  job: Job,
-  name: string,
-  role: string,
-  emitter: Emitter,
-  tree: Tree,
-  options: Json,
-): Promise<void> {
-  const { world, store, output, blocks } = job
-  await timed(world, name, () =>
-    output.add(name, role, (sink) => {
-      const progress = (done: number, total: number): void =>
-        world.report({ kind: 'image.progress', name, done, total })
-      const emitWorld: EmitWorld = { contents: store, blocks, sink, signal: world.signal, progress }
-      return emitter.emit(tree, options, emitWorld)
-    }),
-  )
+async function emitImages(job: Job, wanted: Wanted): Promise<Emitted> {
+  const base = await emitBase(job, wanted)
+  const verity = base && wanted.has('verity') ? await emitVerityOf(job, base) : undefined
+  const words = verity ? [`roothash=${verity.rootHash}`] : []
+  const kernel = job.profile.kernel.wanted ? await emitKernel(job, verity !== undefined, words) : undefined
+  return { base, verity, kernel }
 }
 
-/** A folder hard-linked from the store. */
-async function emitDirectory({ world, store, composed, output, stem }: Job): Promise<void> {
-  const how = 'link'
-  const done = await checkout(store, composed.root.tree, join(output.directory, `${stem}.dir`), {
-    how,
-    signal: world.signal,
-  })
-  if (done.skipped.length > 0)
-    world.report({
-      kind: 'warning',
-      code: 'dir.incomplete',
-      message: `${stem}.dir: ${done.skipped.length} owners, devices or attributes need root; first: ${done.skipped[0]}`,
-    })
-}
-
-/** Kernel, initrd and command line beside the base. */
-async function emitKernel(job: Job): Promise<{ [key: string]: Json }> {
-  const { world, store, profile, composed, output, stem, date } = job
-  const packages = composed.packages.map(({ tree }) => tree)
-  const owner = packages.find((tree) => kernelReleases(tree).length > 0)
-  const release = owner && kernelReleases(owner).at(-1)
-  const image = owner && lookup(owner, `boot/vmlinuz-${release}`)
-  if (release === undefined || image?.inode.type !== 'file')
-    throw new Stage5Error(
-      'S5_KERNEL_MISSING',
-      `no package of ${profile.name} has boot/vmlinuz-* and its modules`,
-      {
-        hint: 'add a kernel package to packages:, or set kernel: none',
-      },
-    )
-  await output.addBytes(`${stem}.vmlinuz`, 'kernel', await store.read((image.inode as FileInode).content))
-  const wanted = [...BOOT_MODULES, ...profile.kernel.modules]
-  const modules = await moduleClosure(composed.root.tree, store, release, wanted)
-  const init = await world.read('stages/boot/init')
-  if (!init) throw new Error('stages/boot/init is missing from the bundle')
-  const tree = await initramfsTree(composed.root.tree, store, {
-    release,
-    modules,
-    init,
-    date,
-    data: profile.data,
-  })
-  await write(job, `${stem}.initrd`, 'initrd', initramfsEmitter as Emitter, tree, {
-    compress: 'zstd',
-    level: 19,
-  })
-  const words = [...CMDLINE, ...profile.kernel.cmdline]
-  const cmdline = [...new Set(words)].join(' ')
-  await output.addBytes(`${stem}.cmdline`, 'cmdline', `${cmdline}\n`)
-  return { kernel: `${stem}.vmlinuz`, initrd: `${stem}.initrd`, base: `${stem}.squashfs`, cmdline, release }
+/** The root as what was asked for. @returns the one that guests use */
+async function emitBase(job: Job, wanted: Wanted): Promise<string | undefined> {
+  if (wanted.has('dir')) await emitDirectory(job)
+  const options = wanted.get('squashfs')
+  const needed = options !== undefined || ON_BASE.some((format) => wanted.has(format))
+  return needed ? await emitSquashfs(job, options ?? {}) : undefined
 }
 
 async function emitData({ world, store, profile, composed, output, stem, date }: Job): Promise<Json> {

@@ -17,6 +17,10 @@ export interface BootRecord {
   readonly kernel?: string
   readonly initrd?: string
   readonly base?: string
+  /** The hash tree of the base. */
+  readonly verity?: string
+  /** 64 hex digits. */
+  readonly roothash?: string
   /** Words of the kernel command line. */
   readonly cmdline?: string
   readonly data: readonly DataRecord[]

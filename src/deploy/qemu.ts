@@ -14,6 +14,8 @@ export interface GuestSpec {
   readonly initrd?: string
   /** Image of the base: attached read-only with serial `base`, so that any number of guests may share it. */
   readonly base?: string
+  /** Its hash tree: attached read-only with serial `verity`. */
+  readonly verity?: string
   /** Images of data disks, attached writable in this order. */
   readonly data: readonly string[]
   /** Words of the kernel command line: the console is added unless one is named, and `panic=-1` in front. */
@@ -63,6 +65,7 @@ export function qemuArguments(spec: GuestSpec, interactive = false): string[] {
     ...(spec.initrd === undefined ? [] : ['-initrd', spec.initrd]),
     ...['-append', words.join(' ')],
     ...(spec.base === undefined ? [] : disk('base', spec.base, true)),
+    ...(spec.verity === undefined ? [] : disk('verity', spec.verity, true)),
     ...spec.data.flatMap((file, at) => disk(`data${at}`, file, false)),
     ...(spec.network || forwards.length > 0
       ? ['-netdev', `user,id=net${forwards.join('')}`, '-device', 'virtio-net-pci,netdev=net,romfile=']

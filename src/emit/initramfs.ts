@@ -23,11 +23,13 @@ export interface InitramfsOptions {
   readonly data: readonly { readonly label: string; readonly paths: readonly string[] }[]
   /** Seconds since 1970: the time of every file. */
   readonly date: number
+  /** `bin/ioctl`, with which init lays dm-verity over the base; absent when nothing is verified. */
+  readonly ioctl?: Uint8Array
 }
 
 /** The busybox applets that `stages/boot/init` calls. */
 export const INIT_APPLETS: readonly string[] = (
-  'cat cp cttyhack dd findfs halt hexdump insmod mkdir mount mv poweroff reboot rm sed setsid sh sleep ' +
+  'cat cp cttyhack dd findfs grep halt hexdump insmod mkdir mount mv poweroff reboot rm sed setsid sh sleep ' +
   'switch_root usleep'
 ).split(' ')
 
@@ -61,6 +63,7 @@ export async function initramfsTree(
   add('bin/busybox', await busyboxOf(root, contents, date))
   add('dev/console', { type: 'char', mode: 0o600, ...meta, major: 5, minor: 1 })
   await text('init', 0o755, options.init)
+  if (options.ioctl) await text('bin/ioctl', 0o755, options.ioctl)
 
   const loaded: TreePath[] = []
   for (const path of modules.order) {

@@ -43,7 +43,11 @@ export const TOOLS: readonly Tool[] = [
   { name: 'sfdisk', debianPackage: 'fdisk', purpose: 'write partition tables' },
   { name: 'sync', debianPackage: 'coreutils', purpose: 'make many files of the store durable at once' },
   { name: 'tar', debianPackage: 'tar', purpose: 'make native packages: `stage5 pack`' },
-  { name: 'veritysetup', debianPackage: 'cryptsetup-bin', purpose: 'make and check dm-verity hash trees' },
+  {
+    name: 'veritysetup',
+    debianPackage: 'cryptsetup-bin',
+    purpose: 'check our dm-verity hash trees in tests',
+  },
   {
     name: 'xz',
     debianPackage: 'xz-utils',

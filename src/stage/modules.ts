@@ -2,6 +2,7 @@
 import { Stage5Error } from '../base/errors.ts'
 import { compileGlobs } from '../base/glob.ts'
 import { nearest } from '../base/near.ts'
+import type { Profile } from '../resolve/profile.ts'
 import type { Contents } from '../tree/contents.ts'
 import { withEntries } from '../tree/edit.ts'
 import type { Removed, Root } from '../tree/root.ts'
@@ -34,6 +35,17 @@ export const BOOT_MODULES: readonly string[] = [
   'ext4',
   'loop',
 ]
+
+/** The boot path of one profile: what its images need comes with the devices. */
+export function bootModules({ images, kernel }: Pick<Profile, 'images' | 'kernel'>): readonly string[] {
+  const has = (...formats: readonly string[]): boolean => images.some(({ format }) => formats.includes(format))
+  return [
+    ...BOOT_MODULES,
+    ...(has('verity', 'disk') ? ['dm_mod', 'dm_verity', 'sha256_generic'] : []),
+    ...(has('erofs') ? ['erofs'] : []),
+    ...kernel.modules,
+  ]
+}
 
 /** The kernel releases that a tree has modules for, the newest last. */
 export function kernelReleases(tree: Tree): readonly string[] {
@@ -185,7 +197,7 @@ export const modules: Stage = {
   name: 'modules',
   version: 1,
   pick: ({ profile, date }) =>
-    asJson({ wanted: profile.kernel.wanted, names: [...BOOT_MODULES, ...profile.kernel.modules], date }),
+    asJson({ wanted: profile.kernel.wanted, names: [...bootModules(profile)], date }),
   async run(input, params, world) {
     const { wanted, names, date } = params as unknown as Params
     let root = input

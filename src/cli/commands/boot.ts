@@ -100,6 +100,7 @@ async function guestSpec(
     kernel: join(directory, record.kernel),
     initrd: join(directory, record.initrd),
     ...(record.base !== undefined && { base: join(directory, record.base) }),
+    ...(record.verity !== undefined && { verity: join(directory, record.verity) }),
     data: await dataDisks(world, words, directory, manifest),
     cmdline: `${record.cmdline ?? ''} ${append}`.split(/\s+/).filter((word) => word !== ''),
     memoryMiB: memory === undefined ? record.memory : parseMemory('--memory', memory),

@@ -1,0 +1,45 @@
+/** What the parts of emission share: the job of one build, and the way from an emitter into a file. */
+import type { Json } from '../base/json.ts'
+import type { EmitWorld, Emitter } from '../emit/emitter.ts'
+import type { openBlocks } from '../jobs/blocks.ts'
+import type { Profile } from '../resolve/profile.ts'
+import type { Store } from '../store/store.ts'
+import type { Tree } from '../tree/tree.ts'
+import type { Composed } from './flow.ts'
+import type { OutputFolder } from './output.ts'
+import { timed } from './timed.ts'
+import type { World } from './world.ts'
+
+/** Everything that one build writes with. */
+export interface Job {
+  readonly world: World
+  readonly store: Store
+  readonly profile: Profile
+  readonly composed: Composed
+  readonly output: OutputFolder
+  readonly stem: string
+  readonly date: number
+  readonly blocks: ReturnType<typeof openBlocks>
+}
+
+export type ImageOptions = { readonly [key: string]: Json | undefined }
+
+/** A tree through an emitter into a file of the output. */
+export async function write<O extends Json>(
+  job: Job,
+  name: string,
+  role: string,
+  emitter: Emitter<O>,
+  tree: Tree,
+  options: O,
+): Promise<void> {
+  const { world, store, output, blocks } = job
+  await timed(world, name, () =>
+    output.add(name, role, (sink) => {
+      const progress = (done: number, total: number): void =>
+        world.report({ kind: 'image.progress', name, done, total })
+      const emitWorld: EmitWorld = { contents: store, blocks, sink, signal: world.signal, progress }
+      return emitter.emit(tree, options, emitWorld)
+    }),
+  )
+}

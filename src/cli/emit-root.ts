@@ -1,0 +1,59 @@
+/** The root as images: squashfs and folder, and the hash tree that proves one of them. */
+import { createReadStream } from 'node:fs'
+import { join } from 'node:path'
+import type { Json } from '../base/json.ts'
+import { squashfsEmitter } from '../emit/squashfs.ts'
+import { emitVerity, verityIdentity } from '../emit/verity.ts'
+import { checkout } from '../store/checkout.ts'
+import { type ImageOptions, type Job, write } from './emit-job.ts'
+import { timed } from './timed.ts'
+
+/** @returns the name of the file */
+export async function emitSquashfs(job: Job, options: ImageOptions): Promise<string> {
+  const name = `${job.stem}.squashfs`
+  const settings = { ...options, mtime: job.date }
+  await write(job, name, 'base', squashfsEmitter, job.composed.root.tree, settings)
+  return name
+}
+
+/** A folder hard-linked from the store. */
+export async function emitDirectory({ world, store, composed, output, stem }: Job): Promise<void> {
+  const how = 'link'
+  const done = await checkout(store, composed.root.tree, join(output.directory, `${stem}.dir`), {
+    how,
+    signal: world.signal,
+  })
+  if (done.skipped.length > 0)
+    world.report({
+      kind: 'warning',
+      code: 'dir.incomplete',
+      message: `${stem}.dir: ${done.skipped.length} owners, devices or attributes need root; first: ${done.skipped[0]}`,
+    })
+}
+
+export interface Verity {
+  /** Name of the file with the hash tree. */
+  readonly tree: string
+  /** 64 hex digits. */
+  readonly rootHash: string
+}
+
+/** The hash tree of a base, and its root hash in a file of its own. */
+export async function emitVerityOf(job: Job, base: string): Promise<Verity> {
+  const { world, output, profile, stem } = job
+  const tree = `${stem}.verity`
+  let rootHash = ''
+  await timed(world, tree, () =>
+    output.add(tree, 'verity', async (sink) => {
+      const data = createReadStream(join(output.directory, base), { highWaterMark: 1 << 20 })
+      rootHash = await emitVerity(data, verityIdentity(profile.id), sink, world.signal)
+    }),
+  )
+  await output.addBytes(`${stem}.roothash`, 'roothash', `${rootHash}\n`)
+  return { tree, rootHash }
+}
+
+/** What the manifest says of a verified base. */
+export function verityRecord(verity: Verity | undefined): { [key: string]: Json } {
+  return verity ? { verity: verity.tree, roothash: verity.rootHash } : {}
+}
