@@ -23,7 +23,7 @@ export function resolvePath(tree: Tree, path: string, from: TreePath = ''): Entr
     const part = pending.pop() as string
     if (part === '' || part === '.') continue
     if (part === '..') {
-      here = here === '' ? '' : parentOf(here)
+      here = parentOf(here)
       continue
     }
     const next = joinPath(here, part)

@@ -88,7 +88,7 @@ export function comparePaths(left: TreePath, right: TreePath): number {
   return left.length - right.length
 }
 
-/** The path of the directory that holds `path`; `''` for a top-level name. Not for the root itself. */
+/** The path of the directory that holds `path`; `''` for a top-level name and for the root itself. */
 export function parentOf(path: TreePath): TreePath {
   const slash = path.lastIndexOf('/')
   return slash < 0 ? '' : path.slice(0, slash)

@@ -58,6 +58,8 @@ test('a directory is shared; special bits and owners win over plain ones', () =>
   ]
   assert.equal(lookup(mergeTrees(trees.slice(0, 2)), 'tmp')?.inode.mode, 0o1777)
   assert.equal(lookup(mergeTrees(trees.slice(1)), 'tmp')?.inode.mode, 0o1777)
+  const later = treeOf([dir('tmp', { mode: 0o700 }, 'd_1')])
+  assert.equal(lookup(mergeTrees([...trees, later]), 'tmp')?.inode.mode, 0o1777)
 })
 
 test('a directory against a file is refused with both owners', () => {
@@ -91,10 +93,13 @@ test('a path is followed inside the root', () => {
     file('usr/bin/sh', '1'),
     link('etc/up', '../../../usr'),
     link('loop', 'loop'),
+    link('a', 'b'),
+    link('b', 'bin'),
   ])
   assert.equal(follow(tree, '/bin/sh')?.path, 'usr/bin/sh')
   assert.equal(follow(tree, '/etc/up/bin/../bin/sh')?.path, 'usr/bin/sh')
   assert.equal(follow(tree, '../bin', 'etc')?.path, 'usr/bin')
+  assert.equal(follow(tree, '/a/sh')?.path, 'usr/bin/sh')
   assert.deepEqual(resolvePath(tree, '/bin/none/x'), { missing: 'usr/bin/none', loop: false })
   assert.deepEqual(resolvePath(tree, '/bin/sh/x'), { missing: 'usr/bin/sh/x', loop: false })
   assert.deepEqual(resolvePath(tree, '/loop'), { missing: 'loop', loop: true })

@@ -1,0 +1,109 @@
+/**
+ * `npm run mutants`: small wrong changes, each of which must fail a test.
+ *
+ * Works in a copy of the checkout, one mutant at a time; ends with the list of those that nobody noticed.
+ */
+import { spawnSync } from 'node:child_process'
+import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+
+interface Mutant {
+  readonly file: string
+  readonly search: string
+  readonly replace: string
+  readonly tests: string
+}
+
+const TREE = 'test/tree/*.test.ts'
+const MUTANTS: readonly Mutant[] = [
+  { file: 'tree/tree.ts', search: 'a === 47 ? -1 : a', replace: 'a', tests: TREE },
+  { file: 'tree/tree.ts', search: "while (path.includes('/'))", replace: "while (path !== '')", tests: TREE },
+  {
+    file: 'tree/tree.ts',
+    search: "inode.type === 'dir' ? undefined : numbers.get(inode)",
+    replace: 'undefined',
+    tests: TREE,
+  },
+  { file: 'tree/select.ts', search: '!needed.has(name.path) && ', replace: '', tests: TREE },
+  { file: 'tree/merge.ts', search: '!isSpecial(standing.inode) && ', replace: '', tests: TREE },
+  { file: 'tree/merge.ts', search: 'left.mode !== right.mode ||', replace: '', tests: TREE },
+  {
+    file: 'tree/merge.ts',
+    search: 'owner !== undefined && isOwner(entry, owner)',
+    replace: 'owner !== undefined',
+    tests: TREE,
+  },
+  {
+    file: 'tree/resolve-path.ts',
+    search: '++links > MAX_LINKS',
+    replace: '++links > 1',
+    tests: TREE,
+  },
+  { file: 'tree/diff.ts', search: 'from.mode !== to.mode', replace: 'from.mode === to.mode', tests: TREE },
+  { file: 'tree/text.ts', search: "type === 'file') return", replace: "type === 'dir') return", tests: TREE },
+  {
+    file: 'base/near.ts',
+    search: 'a.score - b.score',
+    replace: 'b.score - a.score',
+    tests: 'test/base/errors.test.ts',
+  },
+  { file: 'base/json.ts', search: '.sort()', replace: '', tests: 'test/base/errors.test.ts' },
+  {
+    file: 'repo/unpack-tree.ts',
+    search: "'traversal'",
+    replace: "'duplicate'",
+    tests: 'test/repo/unpack-corpus.test.ts',
+  },
+  { file: 'pkg/deb-version.ts', search: '< ', replace: '> ', tests: 'test/pkg/*.test.ts' },
+  { file: 'stage/clamp.ts', search: '>', replace: '<', tests: 'test/stage/*.test.ts' },
+  { file: 'cli/render/error.ts', search: '***@', replace: '$1@', tests: 'test/cli/render.test.ts' },
+  { file: 'cli/quantities.ts', search: 'size < 1', replace: 'size < 0', tests: 'test/cli/render.test.ts' },
+  {
+    file: 'cli/output.ts',
+    search: 'if (!done)',
+    replace: 'if (done)',
+    tests: 'test/cli/bad-machine.test.ts',
+  },
+]
+
+const top = resolve(import.meta.dirname, '../..')
+const directory = mkdtempSync(join(tmpdir(), 'stage5-mutants-'))
+let alive = 0
+
+try {
+  for (const name of ['src', 'test', 'profiles', 'repos', 'stages', 'package.json', 'README.md'])
+    cpSync(join(top, name), join(directory, name), { recursive: true })
+  symlinkSync(join(top, 'node_modules'), join(directory, 'node_modules'))
+  for (const mutant of MUTANTS) judge(mutant)
+} finally {
+  rmSync(directory, { recursive: true, force: true })
+}
+
+function judge({ file, search, replace, tests }: Mutant): void {
+  const path = join(directory, 'src', file)
+  const before = readFileSync(path, 'utf8')
+  const after = before.replace(search, () => replace)
+  if (after === before) {
+    alive++
+    console.error(`src/${file}: nothing to replace: ${search}`)
+    return
+  }
+  writeFileSync(path, after)
+  const { status } = spawnSync(
+    process.execPath,
+    ['--test', '--test-isolation=none', '--test-timeout=60000', tests],
+    {
+      cwd: directory,
+      stdio: 'ignore',
+      timeout: 120_000,
+    },
+  )
+  writeFileSync(path, before)
+  if (status !== 0) return
+  alive++
+  console.error(`src/${file}: nobody noticed ${JSON.stringify(search)} -> ${JSON.stringify(replace)}`)
+}
+
+console.log(`mutants: ${MUTANTS.length - alive} noticed, ${alive} alive`)
+process.exitCode = alive > 0 ? 1 : 0
