@@ -1,7 +1,7 @@
 /**
  * Decompression as a pipe from chunks to chunks: bounded, whole or refused, and nothing left running when it ends.
  *
- * gzip and zstd are built into Node; xz, lzma and bzip2 go through their programs.
+ * gzip and zstd are built into Node; xz, lzma, bzip2, lz4, lzip and lzop go through their programs.
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -12,7 +12,7 @@ import { findTool } from './run.ts'
 import { installHint } from './tools.ts'
 import { zstdReader } from './zstd-frames.ts'
 
-export type Compression = 'none' | 'gz' | 'xz' | 'lzma' | 'bz2' | 'zst'
+export type Compression = 'none' | 'gz' | 'xz' | 'lzma' | 'bz2' | 'zst' | 'lz4' | 'lz' | 'lzo'
 
 export interface DecompressLimits {
   /** Names the input in errors. */
@@ -28,14 +28,17 @@ export interface DecompressLimits {
 const CHUNK = 2 ** 18
 const KEPT_STDERR = 4096
 
-/** What the first bytes of a file say; six are enough. `none` when they say nothing. */
+/** What the first bytes of a file say; nine are enough. `none` when they say nothing. */
 export function compressionOf(magic: Uint8Array): Compression {
-  const hex = Buffer.from(magic.subarray(0, 6)).toString('hex')
+  const hex = Buffer.from(magic.subarray(0, 9)).toString('hex')
   if (hex.startsWith('1f8b08')) return 'gz'
-  if (hex === 'fd377a585a00') return 'xz'
+  if (hex.startsWith('fd377a585a00')) return 'xz'
   if (/^425a68(3[1-9])/.test(hex)) return 'bz2'
   if (/^28b52ffd|^5.2a4d18/.test(hex)) return 'zst'
   if (hex.startsWith('5d0000')) return 'lzma'
+  if (hex.startsWith('04224d18') || hex.startsWith('02214c18')) return 'lz4'
+  if (hex.startsWith('4c5a4950')) return 'lz'
+  if (hex === '894c5a4f000d0a1a0a') return 'lzo'
   return 'none'
 }
 
@@ -87,6 +90,12 @@ function decoded(
     }
     case 'bz2':
       return throughTool(['bzip2', '--decompress', '--stdout'], input, limits.file, signal)
+    case 'lz4':
+      return throughTool(['lz4', '--decompress', '--stdout'], input, limits.file, signal)
+    case 'lz':
+      return throughTool(['lzip', '--decompress', '--stdout'], input, limits.file, signal)
+    case 'lzo':
+      return throughTool(['lzop', '--decompress', '--stdout'], input, limits.file, signal)
   }
 }
 
@@ -276,7 +285,7 @@ async function* throughTool(
 function refused(file: string, tool: string, stderr: string): Stage5Error {
   const said = stderr.trim().split('\n')[0] ?? ''
   const words: readonly (readonly [RegExp, Refusal])[] = [
-    [/unexpected end|ends unexpectedly/i, 'truncated'],
+    [/unexpected end|ends unexpectedly|unfinished stream/i, 'truncated'],
     [/memory usage limit/i, 'too-big'],
     [/trailing garbage/i, 'trailing-data'],
   ]

@@ -24,6 +24,21 @@ export const TOOLS: readonly Tool[] = [
     purpose: 'read file capabilities when an existing root is taken over',
   },
   { name: 'gpgv', debianPackage: 'gpgv', purpose: 'check the signatures of repositories' },
+  {
+    name: 'lz4',
+    debianPackage: 'lz4',
+    purpose: 'unpack Gentoo packages that are compressed with lz4',
+  },
+  {
+    name: 'lzip',
+    debianPackage: 'lzip',
+    purpose: 'unpack Gentoo packages that are compressed with lzip',
+  },
+  {
+    name: 'lzop',
+    debianPackage: 'lzop',
+    purpose: 'unpack Gentoo packages that are compressed with lzop',
+  },
   { name: 'mcopy', debianPackage: 'mtools', purpose: 'fill EFI system partitions without root' },
   { name: 'mke2fs', debianPackage: 'e2fsprogs', purpose: 'make data disks' },
   { name: 'mkfs.erofs', debianPackage: 'erofs-utils', purpose: 'write erofs images' },

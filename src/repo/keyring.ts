@@ -66,11 +66,21 @@ export async function verifyDetached(
   signal: AbortSignal,
   name: string,
 ): Promise<Verified> {
+  return { ...(await verifyDetachedStream(bytes, signature, keyrings, signal, name)), text: bytes }
+}
+
+/** The same over bytes that come in pieces. */
+export async function verifyDetachedStream(
+  bytes: Uint8Array | AsyncIterable<Uint8Array>,
+  signature: Uint8Array,
+  keyrings: Keyrings,
+  signal: AbortSignal,
+  name: string,
+): Promise<Omit<Verified, 'text'>> {
   await using scratch = await mkdtempDisposable(join(tmpdir(), 'stage5-gpgv-'))
-  const [signatureFile, input] = [join(scratch.path, 'signature'), join(scratch.path, 'input')]
+  const signatureFile = join(scratch.path, 'signature')
   await writeFile(signatureFile, signature)
-  await writeFile(input, bytes)
-  return { ...(await gpgv(scratch.path, keyrings, [signatureFile, input], signal, name)), text: bytes }
+  return await gpgv(scratch.path, keyrings, [signatureFile, '-'], signal, name, bytes)
 }
 
 async function gpgv(
@@ -79,11 +89,17 @@ async function gpgv(
   rest: readonly string[],
   signal: AbortSignal,
   name: string,
+  input?: Uint8Array | AsyncIterable<Uint8Array>,
 ): Promise<{ fingerprint: string; timestamp: number }> {
   const files = await binaryKeyrings(scratch, keyrings, name)
   const named = files.flatMap((file) => ['--keyring', file])
   const argv = ['gpgv', '--homedir', scratch, '--status-fd', '1', ...named, ...rest]
-  const { stdout } = await run(argv, { signal, accept: 'any', timeoutMs: 60_000 })
+  const { stdout } = await run(argv, {
+    signal,
+    accept: 'any',
+    timeoutMs: 600_000,
+    ...(input === undefined ? {} : { input }),
+  })
   const judged = judgeStatus(stdout.toString('latin1'), keyrings.fingerprints)
   if ('problem' in judged) throw bad(name, judged.problem, EXPLAINED[judged.problem], judged.keys)
   return judged

@@ -133,8 +133,8 @@ async function fromFile(
 }
 
 /** Names the package in every refusal, and tells package and file apart in its data. */
-async function refusing(
-  source: Source,
+export async function refusing(
+  source: { readonly name: string },
   { label, signal }: NativeOptions,
   work: (name: string) => Promise<Unpacked>,
 ): Promise<Unpacked> {
@@ -164,7 +164,7 @@ async function* readChunks(
   }
 }
 
-async function readTar(
+export async function readTar(
   name: string,
   plain: AsyncIterable<Uint8Array>,
   handler: TarHandler,
@@ -175,8 +175,8 @@ async function readTar(
   reader.end()
 }
 
-/** Real packages reach 63 times their compressed size. */
-function imageLimit(compressed: number): number {
+/** Bytes that may come out of so many. Real packages reach 63 times their compressed size. */
+export function imageLimit(compressed: number): number {
   return Math.min(2 ** 36, compressed * 1000 + 2 ** 28)
 }
 
@@ -253,7 +253,7 @@ async function readControl(
   return Object.fromEntries([...control].sort(([a], [b]) => (a < b ? -1 : 1)))
 }
 
-interface Collector {
+export interface Collector {
   data(bytes: Uint8Array): void
   close(): void
   /** Defined when closed. */
@@ -261,7 +261,7 @@ interface Collector {
 }
 
 /** Gathers one small file as a byte string. */
-function collector(name: string, header: TarEntry, done?: (text: string) => void): Collector {
+export function collector(name: string, header: TarEntry, done?: (text: string) => void): Collector {
   if (header.size > MAX_METADATA)
     throw refuse('too-big', name, `metadata of ${header.size} bytes`, { entry: header.path })
   const parts: Buffer[] = []
