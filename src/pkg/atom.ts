@@ -1,6 +1,7 @@
 /** Atoms as people write them: parse and print, by scheme. */
 import { Stage5Error } from '../base/errors.ts'
 import { parseDebRelation } from './deb-depends.ts'
+import { parseEbuildAtom, printEbuildAtom } from './ebuild-atom.ts'
 import type { Atom, Scheme } from './package.ts'
 import { isSemverRange } from './semver-version.ts'
 import { parseUseTests, printUseTest } from './use.ts'
@@ -23,6 +24,7 @@ const SHORT_OPERATORS: { readonly [written: string]: '<' | '<=' | '=' | '>=' | '
  *
  * - `deb`: `nginx`, `libc6 (>= 2.36)`, `libc6>=2.36`, `python3:any`.
  * - `semver`: `app/shop`, `app/shop ^2.1`, `app/shop: ^2.1`, `[ssl,-ldap]`, `#3` for build 3; `deb:NAME …` is a Debian atom.
+ * - `ebuild`: `net-misc/curl`, `>=dev-lang/php-8.3:8.3[fpm,-apache2]`, `=app/x-1-r1-3` for build 3.
  *
  * @throws S5_ATOM_SYNTAX
  * @example
@@ -32,7 +34,7 @@ export function parseAtom(text: string, scheme: Scheme): Atom {
   const trimmed = text.trim()
   if (scheme === 'deb' || trimmed.startsWith('deb:')) return parseDebAtom(trimmed)
   if (scheme === 'semver') return parseNativeAtom(trimmed)
-  throw new Stage5Error('S5_ATOM_SYNTAX', `Gentoo atoms cannot be written here yet: ${JSON.stringify(text)}`)
+  return parseEbuildAtom(trimmed)
 }
 
 /** The scheme in whose writing an atom without further knowledge is read: a native name has a `/`, a Debian name cannot. */
@@ -80,6 +82,7 @@ function parseNativeAtom(text: string): Atom {
 
 /** The atom in one fixed writing, made of its parts and not of its text; a Debian one without `deb:`. */
 export function printAtom(atom: Atom): string {
+  if (isEbuildAtom(atom)) return printEbuildAtom(atom)
   const use = atom.use && atom.use.length > 0 ? `[${atom.use.map(printUseTest).join(',')}]` : ''
   const build = atom.buildId === undefined ? '' : `#${atom.buildId}`
   if (schemeOfName(atom.name) === 'semver' && (atom.version === undefined || 'range' in atom.version))
@@ -90,4 +93,11 @@ export function printAtom(atom: Atom): string {
   const { op, version } = atom.version
   const written = op === '<' ? '<<' : op === '>' ? '>>' : op
   return `${name} (${written} ${version})${use}${build}`
+}
+
+/** What only Gentoo's writing can say; without any of it the native writing is the same. */
+function isEbuildAtom({ name, version, slot, slotOperator, repo }: Atom): boolean {
+  if (!name.includes('/')) return false
+  const isRange = version !== undefined && 'range' in version
+  return !isRange && (version ?? slot ?? slotOperator ?? repo) !== undefined
 }

@@ -19,7 +19,8 @@ export function compareVersions(scheme: Scheme, left: string, right: string): nu
 /** Whether `version` passes `test` under the law of `scheme`. */
 export function passesVersionTest(scheme: Scheme, test: VersionTest, version: string): boolean {
   if ('range' in test) return scheme === 'semver' && isInRange(version, test.range)
-  if (test.op === '~') return compareVersions(scheme, withoutRevision(version), test.version) === 0
+  if (test.op === '~')
+    return compareVersions(scheme, withoutRevision(version), withoutRevision(test.version)) === 0
   if (test.op === '=*') return hasPrefix(version, test.version)
   const order = compareVersions(scheme, version, test.version)
   switch (test.op) {
@@ -37,11 +38,21 @@ export function passesVersionTest(scheme: Scheme, test: VersionTest, version: st
 }
 
 /**
- * Gentoo's `=…*`: the prefix must end where a component ends.
+ * Gentoo's `=…*`: the prefix must end where a component ends; zeros in front of the first one do not count.
  * @see PMS 8, section 8.3.1
  */
 function hasPrefix(version: string, prefix: string): boolean {
-  const next = version[prefix.length]
-  if (!version.startsWith(prefix)) return false
-  return next === undefined || !(/[0-9]/.test(next) && /[0-9]$/.test(prefix))
+  const whole = withoutZeros(version)
+  const part = withoutZeros(prefix)
+  if (!whole.startsWith(part)) return false
+  const next = whole[part.length]
+  return next === undefined || /[._-]/.test(next) || isDigit(next) !== isDigit(part.slice(-1))
+}
+
+function withoutZeros(version: string): string {
+  return version.replace(/^0+(?=[0-9])/, '')
+}
+
+function isDigit(character: string): boolean {
+  return /[0-9]/.test(character)
 }

@@ -2,22 +2,31 @@
 import type { Atom, DepExpr } from './package.ts'
 
 /**
- * The expression without conditionals, as flags `use` decide them; `undefined` when nothing is left.
+ * The expression without conditionals, as flags `use` decide them; `undefined` when nothing is left. What has none is
+ * returned itself, so that its parts keep their identity.
  *
  * A group of which nothing is left vanishes with it, but an `any` that was written empty, or became so, is false.
- * @see PMS 8, section 8.2.3, and table 8.8 (an empty any-of is false from EAPI 7 on)
+ * @param emptyIsFalse `false`: an empty `any` is true and vanishes
+ * @see PMS 8, section 8.2.3, and table 8.3 (an empty any-of is false from EAPI 7 on)
  */
-export function reduceExpr(expr: DepExpr, use: readonly string[]): DepExpr | undefined {
-  if ('flag' in expr) return use.includes(expr.flag) === expr.on ? reduceExpr(expr.then, use) : undefined
+export function reduceExpr(expr: DepExpr, use: readonly string[], emptyIsFalse = true): DepExpr | undefined {
+  if ('flag' in expr)
+    return use.includes(expr.flag) === expr.on ? reduceExpr(expr.then, use, emptyIsFalse) : undefined
   if ('all' in expr) {
-    const all = expr.all.flatMap((part) => reduceExpr(part, use) ?? [])
-    return all.length === 0 ? undefined : all.length === 1 ? (all[0] as DepExpr) : { all }
+    const all = expr.all.flatMap((part) => reduceExpr(part, use, emptyIsFalse) ?? [])
+    if (all.length === 0) return undefined
+    return all.length === 1 ? (all[0] as DepExpr) : isSame(all, expr.all) ? expr : { all }
   }
   if ('any' in expr) {
-    const any = expr.any.flatMap((part) => reduceExpr(part, use) ?? [])
-    return any.length === 1 ? (any[0] as DepExpr) : { any }
+    const any = expr.any.flatMap((part) => reduceExpr(part, use, emptyIsFalse) ?? [])
+    if (any.length === 0 && !emptyIsFalse) return undefined
+    return any.length === 1 ? (any[0] as DepExpr) : isSame(any, expr.any) ? expr : { any }
   }
   return expr
+}
+
+function isSame(left: readonly DepExpr[], right: readonly DepExpr[]): boolean {
+  return left.length === right.length && left.every((part, index) => part === right[index])
 }
 
 /** The parts of an expression that must all hold, nested `all` groups opened. */

@@ -44,7 +44,7 @@ export function satisfies(atom: Atom, pkg: Package, parent?: Flags): boolean {
 
 function mismatchBeside(atom: Atom, pkg: Package, parent?: Flags): Mismatch | undefined {
   if (atom.arch !== undefined && !passesArch(atom.arch, pkg)) return 'arch'
-  if (atom.repo !== undefined && atom.repo !== pkg.repo) return 'repo'
+  if (atom.repo !== undefined && atom.repo !== (pkg.gentoo?.repository ?? pkg.repo)) return 'repo'
   if (atom.buildId !== undefined && atom.buildId !== pkg.buildId) return 'build'
   if (atom.use && !atom.use.every((test) => passesUseTest(test, pkg, parent))) return 'use'
   return undefined

@@ -91,6 +91,41 @@ export interface Package {
   readonly installedSize: number
   readonly summary: string
   readonly file: PackageFile
+  /** The part of `needs` that adds no order (Gentoo PDEPEND). */
+  readonly after?: DepExpr
+  /** Flags that begin so are known beside `iuse`. */
+  readonly knownPrefixes?: readonly string[]
+  /** Gentoo: what only its rules look at. */
+  readonly gentoo?: GentooFacts
+}
+
+/** The kinds of run-time dependencies of an ebuild. */
+export type RuntimeDependency = 'RDEPEND' | 'PDEPEND' | 'IDEPEND'
+
+/** What a `Packages` entry of a Gentoo binhost says beside what all packages have. */
+export interface GentooFacts {
+  /** As written. */
+  readonly eapi: string
+  /** The ebuild repository (`gentoo`), which `::gentoo` in an atom means. */
+  readonly repository: string
+  readonly keywords: readonly string[]
+  /** As written, conditionals included. */
+  readonly license: string
+  readonly chost: string
+  /** Flags of IUSE itself, sorted: not the implicit ones. */
+  readonly ownFlags: readonly string[]
+  /** Those of `ownFlags` that are written with a plus. */
+  readonly defaultFlags: readonly string[]
+  /** Seconds since 1970; part of a build's identity. */
+  readonly mtime: number
+  /** Libraries that it needs and brings, as `soname.ts` names them. */
+  readonly requires: readonly string[]
+  readonly sonames: readonly string[]
+  /**
+   * One class of its dependencies, reduced by its own flags.
+   * @throws S5_ATOM_SYNTAX
+   */
+  dependencies(kind: RuntimeDependency): DepExpr
 }
 
 /** What a repository offered at one moment, verified. */
@@ -111,4 +146,15 @@ export function labelOf(pkg: {
   readonly buildId: number
 }): string {
   return pkg.buildId === 0 ? `${pkg.name}_${pkg.version}` : `${pkg.name}_${pkg.version}_b${pkg.buildId}`
+}
+
+/** How a package is named in answers of the resolver: as `labelOf`, a Gentoo one as Portage does, with `#3` for build 3. */
+export function titleOf(pkg: {
+  readonly scheme: Scheme
+  readonly name: string
+  readonly version: string
+  readonly buildId: number
+}): string {
+  if (pkg.scheme !== 'ebuild') return labelOf(pkg)
+  return `${pkg.name}-${pkg.version}${pkg.buildId === 0 ? '' : `#${pkg.buildId}`}`
 }

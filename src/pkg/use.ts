@@ -10,6 +10,8 @@ const TEST = new RegExp(`^([-!]?)(${FLAG})(?:\\(([+-])\\))?([?=]?)$`)
 export interface Flags {
   readonly use: readonly string[]
   readonly iuse: readonly string[]
+  /** Every flag that begins so is known too (EAPI 0 to 4). */
+  readonly knownPrefixes?: readonly string[]
 }
 
 /**
@@ -83,8 +85,12 @@ export function printUseTest({ flag, state, otherwise }: UseTest): string {
 export function passesUseTest(test: UseTest, build: Flags, parent?: Flags): boolean {
   const wanted = wantedState(test, parent)
   if (wanted === undefined) return true
-  if (build.iuse.includes(test.flag)) return build.use.includes(test.flag) === wanted
+  if (knows(build, test.flag)) return build.use.includes(test.flag) === wanted
   return test.otherwise === wanted
+}
+
+function knows({ iuse, knownPrefixes }: Flags, flag: string): boolean {
+  return iuse.includes(flag) || (knownPrefixes?.some((prefix) => flag.startsWith(prefix)) ?? false)
 }
 
 /** The state that the test demands, or `undefined` when the parent's flags switch it off. */
