@@ -32,15 +32,15 @@ export interface Lock extends Disposable {
 
 /**
  * @param path the lock file, made when missing; its directory must exist. Never open it by other means.
- * @throws S5_LOCK_BUSY
+ * @throws S5_LOCK_BUSY; S5_DISK_FAILED when the file cannot be made or locked
  */
 export async function takeLock(path: string, mode: LockMode, options: LockOptions = {}): Promise<Lock> {
-  const database = new DatabaseSync(path)
+  const database = openDatabase(path)
   let held: LockMode | undefined
   const take = async (wanted: LockMode, how: LockOptions): Promise<void> => {
     const until = now() + (how.waitMs ?? 0)
     let pause = 5
-    for (let told = false; !tryTake(database, wanted); ) {
+    for (let told = false; !tryTake(path, database, wanted); ) {
       if (now() >= until) throw busy(path)
       if (!told) how.waiting?.(holdersOf(path))
       told = true
@@ -76,10 +76,23 @@ export async function takeLock(path: string, mode: LockMode, options: LockOption
   }
 }
 
+function openDatabase(path: string): DatabaseSync {
+  try {
+    return new DatabaseSync(path)
+  } catch (cause) {
+    throw failed(path, cause)
+  }
+}
+
+function failed(path: string, cause: unknown): Stage5Error {
+  const said = cause instanceof Error ? cause.message : String(cause)
+  return new Stage5Error('S5_DISK_FAILED', `${path}: cannot be locked: ${said}`, { cause, data: { path } })
+}
+
 const BUSY = 5
 
 /** @returns false when others hold it in a way that excludes `mode` */
-function tryTake(database: DatabaseSync, mode: LockMode): boolean {
+function tryTake(path: string, database: DatabaseSync, mode: LockMode): boolean {
   try {
     // Without a journal file beside the lock. The first to ask reads the file and can be refused here already.
     database.exec('PRAGMA journal_mode = MEMORY')
@@ -89,7 +102,7 @@ function tryTake(database: DatabaseSync, mode: LockMode): boolean {
   } catch (error) {
     if (database.isTransaction) database.exec('ROLLBACK')
     if (error instanceof Error && 'errcode' in error && Number(error.errcode) % 256 === BUSY) return false
-    throw error
+    throw failed(path, error)
   }
 }
 

@@ -12,7 +12,9 @@ import { createPack, type Pack } from './pack.ts'
 
 /**
  * Bodies up to this many bytes go into a pack. A file costs 25 µs and an inode, a packed body 2 µs; but a hard-linked
- * root needs a second copy of what is packed, so the limit stays where few bytes are.
+ * root needs a second copy of what is packed. 40,893 files, 884 MB, on ext4, seconds of processor for bringing in (2.7 of
+ * them SHA-256) and MB of store with all link files: none packed 5.5 and 872, up to 4 KiB 3.9 and 910, 8 KiB 3.8 and 928,
+ * 16 KiB 3.7 and 955, 64 KiB 3.6 and 1,037.
  */
 export const PACKED_MAX = 8_192
 

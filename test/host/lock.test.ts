@@ -97,3 +97,10 @@ test('waiting for a lock ends with the signal', async () => {
     name: 'AbortError',
   })
 })
+
+test('a lock that cannot be made says where', async () => {
+  await assert.rejects(takeLock('/nonexistent/lock', 'shared'), {
+    code: 'S5_DISK_FAILED',
+    message: /^\/nonexistent\/lock: /,
+  })
+})
