@@ -8,6 +8,7 @@ import { once } from 'node:events'
 import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import test, { type TestContext } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { isStage5Error } from '../../src/base/errors.ts'
 import { findTool, run } from '../../src/host/run.ts'
 import { temporaryDirectory } from '../../src/host/temp.ts'
@@ -60,11 +61,15 @@ async function killLoop(
   const acknowledged: string[] = []
   for (let kill = 0; kill < kills; kill++) {
     const writer = startWriter(t, [path, `k${kill}`, disk], join(directory.path, 'cache'))
-    await writer.ready
-    // A round takes 40 ms on an idle machine; the place of the kill is the only thing here that is left to chance.
-    await new Promise((done) => setTimeout(done, Math.random() * 100))
-    writer.child.kill('SIGKILL')
-    await writer.ended
+    try {
+      await writer.ready
+      // A round takes 40 ms on an idle machine; the place of the kill is the only thing here that is left to chance.
+      await sleep(Math.random() * 100)
+      writer.child.kill('SIGKILL')
+      await writer.ended
+    } catch (error) {
+      return [(error as Error).message]
+    }
     acknowledged.push(...writer.acknowledged)
     await using store = await openStore(path)
     const wrong = await problemsOf(store)
@@ -98,6 +103,7 @@ test('two writers and a collector at once lose nothing', async (t) => {
   const all = Promise.all([...writers, killed].map(({ ended }) => ended)).finally(() => (running = false))
   let collected = 0
   while (running) {
+    await sleep(1)
     await using store = await openStore(path, { waitMs: 30_000 })
     try {
       await store.collect({ waitMs: 20 })
