@@ -8,6 +8,8 @@ export interface RandomSource {
   readonly name: string
   /** Bytes in all. */
   readonly size: number
+  /** Bytes of the pieces that it is read in; 1 MiB when not given. */
+  readonly chunk?: number
   /** Fewer bytes than asked for only at the end. */
   read(at: number, length: number): Promise<Uint8Array>
 }
@@ -53,7 +55,7 @@ export async function* chunksBetween(
 ): AsyncGenerator<Uint8Array> {
   for (let at = from; at < to; ) {
     signal.throwIfAborted()
-    const bytes = await source.read(at, Math.min(CHUNK, to - at))
+    const bytes = await source.read(at, Math.min(source.chunk ?? CHUNK, to - at))
     if (bytes.length === 0) return
     at += bytes.length
     yield bytes
