@@ -9,7 +9,8 @@ import type { Profile } from '../resolve/profile.ts'
 import { printTree, treeDigest } from '../tree/text.ts'
 import type { ImageOptions, Job } from './emit-job.ts'
 import { emitKernel, type Kernel, kernelRecord } from './emit-kernel.ts'
-import { emitDirectory, emitSquashfs, emitVerityOf, type Verity, verityRecord } from './emit-root.ts'
+import { emitNetboot, emitOneInitrd } from './emit-memory.ts'
+import { emitDirectory, emitSquashfs, emitTar, emitVerityOf, type Verity, verityRecord } from './emit-root.ts'
 import type { Composed } from './flow.ts'
 import { openOutput, stemOf, sweepOutput } from './output.ts'
 import type { Recipe } from './recipe.ts'
@@ -33,9 +34,14 @@ export async function emitAll(world: World, recipe: Recipe, composed: Composed):
   const job: Job = { world, store, profile, composed, output, stem, date, blocks }
 
   const data = await emitData(job)
-  const { base, verity, kernel } = await emitImages(job, wanted)
+  const { base, verity, kernel, more } = await emitImages(job, wanted)
   const { ready, memory } = profile.boot
-  const files = { ...kernelRecord(kernel), ...(base !== undefined && { base }), ...verityRecord(verity) }
+  const files = {
+    ...kernelRecord(kernel),
+    ...(base !== undefined && { base }),
+    ...verityRecord(verity),
+    ...more,
+  }
   await emitReports(job, { ...files, data, ready, memory })
   await store.blocks.flush()
   return await output.commit([profile.id, 'latest'])
@@ -47,36 +53,51 @@ interface Emitted {
   readonly base: string | undefined
   readonly verity: Verity | undefined
   readonly kernel: Kernel | undefined
+  /** What else can be booted, for the manifest. */
+  readonly more: { readonly [key: string]: Json }
 }
 
 type Wanted = ReadonlyMap<string, ImageOptions>
 
-const FORMATS: readonly string[] = ['squashfs', 'dir', 'verity']
+const FORMATS: readonly string[] = ['squashfs', 'dir', 'tar', 'verity', 'initrd', 'netboot']
 /** Formats that are made of the base: it is written even when nobody asks for it by name. */
-const ON_BASE: readonly string[] = ['verity']
+const ON_BASE: readonly string[] = ['verity', 'initrd', 'netboot']
+/** Formats that need a kernel. */
+const BOOTABLE: readonly string[] = ['initrd', 'netboot']
 
-/** @throws S5_FORMAT_UNKNOWN */
-function wantedImages({ images }: Profile): Wanted {
-  for (const { format } of images)
+/** @throws S5_FORMAT_UNKNOWN, S5_KERNEL_MISSING */
+function wantedImages({ name, images, kernel }: Profile): Wanted {
+  for (const { format } of images) {
     if (!FORMATS.includes(format))
       throw new Stage5Error(
         'S5_FORMAT_UNKNOWN',
         `unknown image format ${JSON.stringify(format)}; known: ${FORMATS.join(', ')}`,
       )
+    if (!kernel.wanted && BOOTABLE.includes(format))
+      throw new Stage5Error('S5_KERNEL_MISSING', `${name} has no kernel, and images: ${format} needs one`, {
+        hint: 'set kernel: {} in the profile, and add a kernel package to packages:',
+      })
+  }
   return new Map(images.map(({ format, options }) => [format, options]))
 }
 
 async function emitImages(job: Job, wanted: Wanted): Promise<Emitted> {
   const base = await emitBase(job, wanted)
   const verity = base && wanted.has('verity') ? await emitVerityOf(job, base) : undefined
-  const words = verity ? [`roothash=${verity.rootHash}`] : []
-  const kernel = job.profile.kernel.wanted ? await emitKernel(job, verity !== undefined, words) : undefined
-  return { base, verity, kernel }
+  const proof = verity ? [`roothash=${verity.rootHash}`] : []
+  const kernel = job.profile.kernel.wanted ? await emitKernel(job, proof) : undefined
+  if (!base || !kernel) return { base, verity, kernel, more: {} }
+  const more = {
+    ...(wanted.has('initrd') && { oneInitrd: await emitOneInitrd(job, kernel, base) }),
+    ...(wanted.has('netboot') && { netboot: await emitNetboot(job, kernel, base) }),
+  }
+  return { base, verity, kernel, more }
 }
 
 /** The root as what was asked for. @returns the one that guests use */
 async function emitBase(job: Job, wanted: Wanted): Promise<string | undefined> {
   if (wanted.has('dir')) await emitDirectory(job)
+  if (wanted.has('tar')) await emitTar(job)
   const options = wanted.get('squashfs')
   const needed = options !== undefined || ON_BASE.some((format) => wanted.has(format))
   return needed ? await emitSquashfs(job, options ?? {}) : undefined

@@ -16,22 +16,23 @@ export type Kernel = {
   readonly initrd: string
   /** Words, separated by single blanks. */
   readonly cmdline: string
+  /** The same for a base that comes in the initrd, which needs no other proof than the initrd itself. */
+  readonly memoryCmdline: string
   readonly release: string
 }
 
-/**
- * @param verity the initramfs can lay dm-verity over the base
- * @param words of the command line, beside those of the profile
- */
-export async function emitKernel(job: Job, verity: boolean, words: readonly string[]): Promise<Kernel> {
+/** @param proof words of the command line by which the base is verified; empty when it is not */
+export async function emitKernel(job: Job, proof: readonly string[]): Promise<Kernel> {
   const { profile, output, stem } = job
   const { release, image } = findKernel(job)
   await output.addBytes(`${stem}.vmlinuz`, 'kernel', await job.store.read(image))
-  const tree = await bootTree(job, release, verity)
+  const tree = await bootTree(job, release, proof.length > 0)
   await write(job, `${stem}.initrd`, 'initrd', initramfsEmitter, tree, { compress: 'zstd', level: 19 })
-  const cmdline = [...new Set([...CMDLINE, ...words, ...profile.kernel.cmdline])].join(' ')
+  const words = [...new Set([...CMDLINE, ...profile.kernel.cmdline])]
+  const cmdline = [...words, ...proof].join(' ')
   await output.addBytes(`${stem}.cmdline`, 'cmdline', `${cmdline}\n`)
-  return { kernel: `${stem}.vmlinuz`, initrd: `${stem}.initrd`, cmdline, release }
+  const files = { kernel: `${stem}.vmlinuz`, initrd: `${stem}.initrd` }
+  return { ...files, cmdline, memoryCmdline: words.join(' '), release }
 }
 
 async function bootTree(job: Job, release: string, verity: boolean): Promise<Tree> {
@@ -66,5 +67,5 @@ function findKernel({ profile, composed }: Job): { release: string; image: FileI
 
 /** What the manifest says of a kernel. */
 export function kernelRecord(kernel: Kernel | undefined): { readonly [key: string]: Json } {
-  return kernel ?? {}
+  return kernel ? { ...kernel } : {}
 }

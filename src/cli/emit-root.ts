@@ -1,8 +1,9 @@
-/** The root as images: squashfs and folder, and the hash tree that proves one of them. */
+/** The root as images: squashfs, folder and tar, and the hash tree that proves one of them. */
 import { createReadStream } from 'node:fs'
 import { join } from 'node:path'
 import type { Json } from '../base/json.ts'
 import { squashfsEmitter } from '../emit/squashfs.ts'
+import { tarEmitter } from '../emit/tar.ts'
 import { emitVerity, verityIdentity } from '../emit/verity.ts'
 import { checkout } from '../store/checkout.ts'
 import { type ImageOptions, type Job, write } from './emit-job.ts'
@@ -14,6 +15,10 @@ export async function emitSquashfs(job: Job, options: ImageOptions): Promise<str
   const settings = { ...options, mtime: job.date }
   await write(job, name, 'base', squashfsEmitter, job.composed.root.tree, settings)
   return name
+}
+
+export async function emitTar(job: Job): Promise<void> {
+  await write(job, `${job.stem}.tar`, 'root', tarEmitter, job.composed.root.tree, {})
 }
 
 /** A folder hard-linked from the store. */

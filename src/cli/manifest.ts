@@ -23,6 +23,16 @@ export interface BootRecord {
   readonly roothash?: string
   /** Words of the kernel command line. */
   readonly cmdline?: string
+  /** The same for outputs whose base comes in the initrd. */
+  readonly memoryCmdline?: string
+  /** Initramfs and base in one file. */
+  readonly oneInitrd?: string
+  /** iPXE script. */
+  readonly netboot?: string
+  /** Disks that start by themselves. */
+  readonly disk?: string
+  readonly qcow2?: string
+  readonly vhd?: string
   readonly data: readonly DataRecord[]
   readonly ready: string
   /** MiB. */

@@ -9,13 +9,20 @@ export type GuestArch = 'amd64' | 'arm64'
 
 export interface GuestSpec {
   readonly arch: GuestArch
-  readonly kernel: string
+  /** Absent: the guest starts from `disk` or `netboot`. */
+  readonly kernel?: string
   /** Absent: none. */
   readonly initrd?: string
   /** Image of the base: attached read-only with serial `base`, so that any number of guests may share it. */
   readonly base?: string
   /** Its hash tree: attached read-only with serial `verity`. */
   readonly verity?: string
+  /** A disk that starts by itself, attached writable. */
+  readonly disk?: { readonly file: string; readonly format: 'raw' | 'qcow2' | 'vpc' }
+  /** Firmware image instead of SeaBIOS, such as that of OVMF. */
+  readonly firmware?: string
+  /** Start by iPXE over QEMU's own TFTP: a folder and the script in it. */
+  readonly netboot?: { readonly folder: string; readonly script: string }
   /** Images of data disks, attached writable in this order. */
   readonly data: readonly string[]
   /** Words of the kernel command line: the console is added unless one is named, and `panic=-1` in front. */
@@ -61,16 +68,30 @@ export function qemuArguments(spec: GuestSpec, interactive = false): string[] {
     ...['-machine', machine, '-accel', spec.accel, '-cpu', spec.accel === 'kvm' ? 'host' : 'max'],
     ...['-m', `${spec.memoryMiB}`],
     ...['-serial', interactive ? 'mon:stdio' : 'stdio'],
-    ...['-kernel', spec.kernel],
+    ...(spec.kernel === undefined ? [] : ['-kernel', spec.kernel]),
     ...(spec.initrd === undefined ? [] : ['-initrd', spec.initrd]),
-    ...['-append', words.join(' ')],
+    ...(spec.kernel === undefined ? [] : ['-append', words.join(' ')]),
+    ...(spec.firmware === undefined ? [] : ['-bios', spec.firmware]),
+    ...(spec.disk === undefined ? [] : bootDisk(spec.disk)),
     ...(spec.base === undefined ? [] : disk('base', spec.base, true)),
     ...(spec.verity === undefined ? [] : disk('verity', spec.verity, true)),
     ...spec.data.flatMap((file, at) => disk(`data${at}`, file, false)),
-    ...(spec.network || forwards.length > 0
-      ? ['-netdev', `user,id=net${forwards.join('')}`, '-device', 'virtio-net-pci,netdev=net,romfile=']
-      : []),
+    ...(spec.network || spec.netboot || forwards.length > 0 ? card(spec, forwards) : []),
     ...spec.extra,
+  ]
+}
+
+function bootDisk({ file: filename, format }: { file: string; format: string }): string[] {
+  const node = { driver: format, 'node-name': 'disk', file: { driver: 'file', filename } }
+  return ['-blockdev', JSON.stringify(node), '-device', 'virtio-blk-pci,drive=disk,serial=disk,bootindex=0']
+}
+
+function card({ netboot }: GuestSpec, forwards: readonly string[]): string[] {
+  const served = netboot ? `,tftp=${netboot.folder.replaceAll(',', ',,')},bootfile=${netboot.script}` : ''
+  const start = netboot ? ',bootindex=0' : ',romfile='
+  return [
+    ...['-netdev', `user,id=net${served}${forwards.join('')}`],
+    ...['-device', `virtio-net-pci,netdev=net${start}`],
   ]
 }
 

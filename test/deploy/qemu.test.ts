@@ -39,6 +39,38 @@ test('a guest gets exactly the devices of its spec', () => {
   ])
 })
 
+test('a hash tree stands read-only behind its base', () => {
+  const argv = qemuArguments({ ...SPEC, verity: '/o/v', data: [] })
+  const disks = after(argv, '-blockdev').map((json) => JSON.parse(json as string) as DiskNode)
+  assert.deepEqual(
+    disks.map((disk) => [disk['node-name'], disk['read-only']]),
+    [
+      ['base', true],
+      ['verity', true],
+    ],
+  )
+  assert.ok(argv.includes('virtio-blk-pci,drive=verity,serial=verity'))
+})
+
+test('a guest without a kernel starts from its disk, or from the network', () => {
+  const { kernel: _kernel, initrd: _initrd, base: _base, ...bare } = SPEC
+  const disk = qemuArguments({
+    ...bare,
+    data: [],
+    disk: { file: '/o/x.qcow2', format: 'qcow2' },
+    firmware: '/f',
+  })
+  assert.deepEqual(after(disk, '-blockdev'), [
+    '{"driver":"qcow2","node-name":"disk","file":{"driver":"file","filename":"/o/x.qcow2"}}',
+  ])
+  assert.deepEqual(after(disk, '-device'), ['virtio-blk-pci,drive=disk,serial=disk,bootindex=0'])
+  assert.deepEqual(after(disk, '-bios'), ['/f'])
+  assert.ok(!disk.includes('-kernel') && !disk.includes('-append') && !disk.includes('-netdev'))
+  const net = qemuArguments({ ...bare, data: [], netboot: { folder: '/o,1', script: 'x.ipxe' } })
+  assert.deepEqual(after(net, '-netdev'), ['user,id=net,tftp=/o,,1,bootfile=x.ipxe'])
+  assert.deepEqual(after(net, '-device'), ['virtio-net-pci,netdev=net,bootindex=0'])
+})
+
 test('the base is read-only and data disks are writable, in order', () => {
   const argv = qemuArguments(SPEC)
   const disks = after(argv, '-blockdev').map((json) => JSON.parse(json as string) as DiskNode)
