@@ -176,6 +176,10 @@ export const CODES = {
     summary: 'A tool that this command needs is not installed.',
     help: 'The message has the line to type. `stage5 doctor` lists all tools and what each is for.',
   },
+  S5_UNIVERSE_INVALID: {
+    summary: 'A resolver question in JSON is not one.',
+    help: 'The message names the member and what was expected. `stage5 resolve --universe FILE` takes the format stage5-universe/1: binhosts, config and request.',
+  },
   S5_USAGE: {
     summary: 'The command line says something that the command does not understand.',
     help: 'The message says what was expected. `stage5 COMMAND --help` lists arguments and options with examples.',

@@ -107,11 +107,13 @@ export function knownEapi(text: string): number | undefined {
  * Flags and dependencies are read when they are first asked for: an index has some ten thousand entries, a root some
  * hundred. Reading `needs` may throw S5_ATOM_SYNTAX.
  * @param repo name of the repository of stage5 that lists it
+ * @param origin which of its binhosts has the file
  */
 export function packageOfEntry(
   entry: ReadonlyMap<string, string>,
   header: GentooHeader,
   repo: string,
+  origin = '',
 ): Package | { readonly problem: string } {
   const cpv = entry.get('CPV') ?? ''
   const split = splitVersion(cpv)
@@ -142,7 +144,7 @@ export function packageOfEntry(
     subslot: slots[2] ?? (slots[1] as string),
     buildId: numbers['BUILD_ID'] as number,
     buildTime: numbers['BUILD_TIME'] as number,
-    file: { path, origin: '', size: numbers['SIZE'] as number, sums: sumsOf(entry) },
+    file: { path, origin, size: numbers['SIZE'] as number, sums: sumsOf(entry) },
   })
 }
 

@@ -48,7 +48,7 @@ export interface Provide {
 export interface PackageFile {
   /** Relative to the base address of the repository (of the archive that holds `origin`); no leading slash, no `..`. */
   readonly path: string
-  /** Debian: the suite whose archive holds the file. Otherwise ''. */
+  /** Debian: the suite whose archive holds the file; Gentoo: the binhost, where there are several. Otherwise ''. */
   readonly origin: string
   /** Bytes; -1 when the index does not say. */
   readonly size: number
@@ -136,6 +136,8 @@ export interface Index {
   readonly snapshot: string
   /** Seconds since 1970 when the repository was made, 0 when it does not say. Clamps times and orders versions. */
   readonly date: number
+  /** Gentoo: the policy for signatures of packages; of several binhosts the weakest. */
+  readonly signatures?: 'require' | 'if-present' | 'off'
   readonly packages: readonly Package[]
 }
 

@@ -94,7 +94,7 @@ function knows({ iuse, knownPrefixes }: Flags, flag: string): boolean {
 }
 
 /** The state that the test demands, or `undefined` when the parent's flags switch it off. */
-function wantedState({ flag, state }: UseTest, parent?: Flags): boolean | undefined {
+export function wantedState({ flag, state }: UseTest, parent?: Flags): boolean | undefined {
   const isOn = parent?.use.includes(flag) ?? false
   switch (state) {
     case 'on':

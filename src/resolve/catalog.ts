@@ -4,6 +4,8 @@ import type { Index, Package } from '../pkg/package.ts'
 
 export interface Catalog {
   has(name: string): boolean
+  /** Whether any package is one of Gentoo. */
+  readonly hasGentoo: boolean
   /** All packages of a name, whatever their architecture: best first. */
   named(name: string): readonly Package[]
   /** All packages that provide a name: the most basic first, then by name, then best first. */
@@ -40,12 +42,16 @@ export function openCatalog(indexes: readonly Index[], repositories: readonly st
       add(named, pkg.name, pkg)
       for (const { name } of pkg.provides) if (name !== pkg.name) add(providing, name, pkg)
     }
+  const hasGentoo = indexes.some(
+    ({ kind, packages }) => kind === 'gentoo' || packages.some(({ scheme }) => scheme === 'ebuild'),
+  )
   const quality = byQuality(repositories)
   const providerOrder = (left: Package, right: Package): number =>
     (left.rank ?? 0) - (right.rank ?? 0) || compareText(left.name, right.name) || quality(left, right)
   const namedOf = onDemand((name: string) => withoutCopies([...(named.get(name) ?? [])].sort(quality)))
   return {
     has: (name) => named.has(name) || providing.has(name),
+    hasGentoo,
     named: namedOf,
     providing: onDemand((name) =>
       [...new Set(providing.get(name))].filter((pkg) => namedOf(pkg.name).includes(pkg)).sort(providerOrder),
@@ -82,9 +88,11 @@ function withoutCopies(packages: readonly Package[]): readonly Package[] {
 }
 
 /** What makes two lines of indexes the same build; the parts that decide quality are among them. */
-function identityOf({ version, arch, slot, subslot, use, buildId, buildTime, file }: Package): string {
+function identityOf(pkg: Package): string {
+  const { version, arch, slot, subslot, use, buildId, buildTime, file, gentoo } = pkg
   const { size, sums } = file
-  return [version, arch, slot, subslot, use.join(' '), buildId, buildTime, size, sums.sha256].join('\0')
+  const parts = [version, arch, slot, subslot, use.join(' '), buildId, buildTime, size]
+  return [...parts, gentoo ? gentoo.mtime : sums.sha256].join('\0')
 }
 
 function tieKey(pkg: Package): string {
@@ -99,7 +107,7 @@ function tieKey(pkg: Package): string {
     origin,
     path,
     size,
-    sums.sha256,
+    sums.sha256 ?? sums.md5,
   ].join('\0')
 }
 

@@ -3,13 +3,15 @@ import { Stage5Error } from '../base/errors.ts'
 import type { Json } from '../base/json.ts'
 import { nearest } from '../base/near.ts'
 import { neededAtoms, printExpr } from '../pkg/dep-expr.ts'
-import { type Atom, type Package, labelOf } from '../pkg/package.ts'
-import { printFlags, printUseTest } from '../pkg/use.ts'
+import { type Atom, type Package, titleOf } from '../pkg/package.ts'
+import { isSonameKey } from '../pkg/soname.ts'
+import { printFlags as printAllFlags, printUseTest } from '../pkg/use.ts'
 import { type Catalog, compareText } from './catalog.ts'
 import type { Literal } from './cdcl.ts'
 import { type Choice, type Hidden, rejection } from './choose.ts'
 import type { Where } from './profile.ts'
 import { nameOf } from './select.ts'
+import { type MissingBuild, buildCommand, missingBuild } from './missing-builds.ts'
 import { minimalCore } from './shrink.ts'
 import type { Fact, Problem } from './solve.ts'
 
@@ -19,17 +21,19 @@ export interface Rejected {
   readonly because: string
 }
 
-/** One fact of an explanation; `text` is the sentence. Packages are named as `labelOf` does. */
+/** One fact of an explanation; `text` is the sentence. Packages are named as `titleOf` does. */
 export type Reason = { readonly text: string } & (
   | {
       readonly kind: 'unknown'
       readonly atom: string
+      readonly builds: readonly MissingBuild[]
       readonly where: Where
       readonly near: readonly string[]
     }
   | {
       readonly kind: 'request'
       readonly atom: string
+      readonly builds: readonly MissingBuild[]
       readonly where: Where
       readonly fits: readonly string[]
       readonly rejected: readonly Rejected[]
@@ -38,6 +42,8 @@ export type Reason = { readonly text: string } & (
       readonly kind: 'needs'
       readonly pkg: string
       readonly item: string
+      /** Gentoo: builds that would meet it, where none may be chosen. */
+      readonly builds: readonly MissingBuild[]
       readonly fits: readonly string[]
       readonly rejected: readonly Rejected[]
     }
@@ -49,6 +55,13 @@ export type Reason = { readonly text: string } & (
     }
   | { readonly kind: 'slot'; readonly name: string; readonly packages: readonly string[] }
   | { readonly kind: 'unreadable'; readonly pkg: string; readonly problem: string }
+  | {
+      readonly kind: 'held-back'
+      readonly name: string
+      readonly chosen: string
+      readonly best: string
+      readonly because: readonly string[]
+    }
 )
 
 /** Most packages that one sentence names. */
@@ -105,14 +118,14 @@ function reasonOf(problem: Problem, choice: Choice, catalog: Catalog, number: nu
   switch (fact.kind) {
     case 'request': {
       const wanted = choice.wanted[fact.request] as Choice['wanted'][number]
-      const { fits, rejected, tail } = answersOf(problem, choice, catalog, number, [wanted.atom])
+      const { tail, ...answers } = answersOf(problem, choice, catalog, number, [wanted.atom])
       const text = `the profile asks for ${wanted.text} (${printWhere(wanted.where)})${tail}`
-      return { kind: 'request', atom: wanted.text, where: wanted.where, fits, rejected, text }
+      return { kind: 'request', atom: wanted.text, where: wanted.where, ...answers, text }
     }
     case 'needs': {
       const item = printExpr(fact.item)
-      const pkg = labelOf(fact.pkg)
-      const { fits, rejected, tail } = answersOf(
+      const pkg = titleOf(fact.pkg)
+      const { tail, ...answers } = answersOf(
         problem,
         choice,
         catalog,
@@ -120,18 +133,18 @@ function reasonOf(problem: Problem, choice: Choice, catalog: Catalog, number: nu
         neededAtoms(fact.item),
         fact.pkg,
       )
-      return { kind: 'needs', pkg, item, fits, rejected, text: `${pkg} needs ${item}${tail}` }
+      return { kind: 'needs', pkg, item, ...answers, text: `${pkg} needs ${item}${tail}` }
     }
     case 'blocks': {
-      const pkg = labelOf(fact.pkg)
-      return blocksReason(pkg, fact.atom.text, [labelOf(fact.other)])
+      const pkg = titleOf(fact.pkg)
+      return blocksReason(pkg, fact.atom.text, [titleOf(fact.other)])
     }
     case 'slot': {
-      const packages = [labelOf(fact.first), labelOf(fact.second)].sort(compareText)
+      const packages = [titleOf(fact.first), titleOf(fact.second)].sort(compareText)
       return slotReason(nameOf(fact.first), packages)
     }
     case 'unreadable': {
-      const pkg = labelOf(fact.pkg)
+      const pkg = titleOf(fact.pkg)
       return {
         kind: 'unreadable',
         pkg,
@@ -140,6 +153,12 @@ function reasonOf(problem: Problem, choice: Choice, catalog: Catalog, number: nu
       }
     }
   }
+}
+
+/** Of a Gentoo build the flags of its own IUSE: the implicit ones are the same everywhere. */
+function printFlags(pkg: Package): string {
+  const iuse = pkg.gentoo?.ownFlags
+  return printAllFlags(iuse ? { iuse, use: pkg.use.filter((flag) => iuse.includes(flag)) } : pkg)
 }
 
 function slotReason(name: string, packages: readonly string[]): Reason {
@@ -175,7 +194,12 @@ function answersOf(
   fact: number,
   atoms: readonly Atom[],
   parent?: Package,
-): { readonly fits: readonly string[]; readonly rejected: readonly Rejected[]; readonly tail: string } {
+): {
+  readonly fits: readonly string[]
+  readonly rejected: readonly Rejected[]
+  readonly builds: readonly MissingBuild[]
+  readonly tail: string
+} {
   const fitting = new Set<Package>()
   for (const literal of problem.clauses[fact] as readonly Literal[])
     if (literal % 2 === 0) addPackages(problem, literal >> 1, fitting)
@@ -184,22 +208,30 @@ function answersOf(
     for (const pkg of [...catalog.named(atom.name), ...catalog.providing(atom.name)])
       if (!fitting.has(pkg) && !out.has(pkg))
         out.set(pkg, { atom, why: rejection(choice, atom, pkg, parent) })
-  const fits = [...fitting].map(labelOf)
+  const fits = [...fitting].map(titleOf)
   const rejected = [...out].map(([pkg, { atom, why }]) => ({
-    pkg: labelOf(pkg),
+    pkg: titleOf(pkg),
     because: because(why, atom, pkg),
   }))
   if (fits.length > 0) {
     const others = rejected.length > 0 ? `, not ${grouped(rejected)}` : ''
-    return { fits, rejected, tail: `: ${listed(fits, 'or')}${others}` }
+    return { fits, rejected, builds: [], tail: `: ${listed(fits, 'or')}${others}` }
   }
   const absent = atoms.filter(({ name }) => !catalog.has(name)).map(({ name }) => name)
-  const missing = absent.length === 0 ? '' : `there is no package ${listed(absent, 'or')}`
+  const isLibrary = absent.some(isSonameKey)
+  const missing =
+    absent.length === 0 ? '' : `there is no package ${isLibrary ? 'that brings ' : ''}${listed(absent, 'or')}`
   const flags = flagSummary(atoms, out)
   const parts = [missing, flags ?? (rejected.length > 0 ? `not ${grouped(rejected)}` : '')].filter(
     (part) => part !== '',
   )
-  return { fits, rejected, tail: `, but ${parts.length > 0 ? parts.join('; ') : 'nothing is allowed to'}` }
+  const builds = atoms.slice(0, 1).flatMap((atom) => missingBuild(choice, catalog, atom, parent) ?? [])
+  return {
+    fits,
+    rejected,
+    builds,
+    tail: `, but ${parts.length > 0 ? parts.join('; ') : 'nothing is allowed to'}`,
+  }
 }
 
 /** Where flags alone are in the way: which flag, and what the builds have. */
@@ -215,7 +247,7 @@ function flagSummary(
   const tests = new Set((atom.use ?? []).map(printUseTest))
   for (const [, { why }] of builds)
     if (typeof why === 'object' && why.kind === 'use')
-      for (const test of why.tests) tests.add(printUseTest(test))
+      for (const test of why.tests) tests.add(plainTest(printUseTest(test)))
   const count = builds.length === 1 ? '1 build' : `${builds.length} builds`
   const states = builds.map(([pkg]) => printFlags(pkg) || 'no flags')
   return `no build of ${atom.name} has USE=${[...tests].join(' ')} (${count}: ${listed(states, 'and')})`
@@ -257,8 +289,23 @@ export function printHidden(why: Hidden): string {
     case 'mask':
       return `masked by ${why.atom} (${printWhere(why.where)})`
     case 'use':
-      return `lacks USE=${why.tests.map(printUseTest).join(' ')}`
+      return `lacks USE=${why.tests.map(printUseTest).map(plainTest).join(' ')}`
+    case 'keyword':
+      return `keyword ${why.keywords.join(' ') || 'none'}, accepted: ${why.accepted.join(' ')}`
+    case 'license':
+      return `licence ${why.licenses.join(' ')} is not accepted`
+    case 'chost':
+      return `CHOST ${why.chost}`
+    case 'eapi':
+      return `unknown EAPI ${why.eapi}`
+    case 'unreadable':
+      return why.problem
   }
+}
+
+/** A flag as people write it: the default that binds the absence of a flag is our own. */
+function plainTest(written: string): string {
+  return written.replace(/^(-.*)\(-\)$/, '$1')
 }
 
 function grouped(rejected: readonly Rejected[]): string {
@@ -287,8 +334,15 @@ export function unknownRequests(choice: Choice, catalog: Catalog): Reason[] {
     const near = nearest(atom.name, names)
     const guess = near.length > 0 ? `, perhaps ${listed(near, 'or')}` : ''
     const text = `${printWhere(where)}: no repository of the profile has a package ${atom.name}${guess}`
-    return { kind: 'unknown', atom: written, where, near, text }
+    const builds = near.length > 0 ? [] : [missingBuild(choice, catalog, atom) ?? []].flat()
+    return { kind: 'unknown', atom: written, builds, where, near, text }
   })
+}
+
+/** The builds that would mend a refusal, each once. */
+export function buildsOf(conflict: readonly Reason[]): MissingBuild[] {
+  const builds = conflict.flatMap((reason) => ('builds' in reason ? reason.builds : []))
+  return [...new Map(builds.map((build) => [buildCommand(build), build])).values()]
 }
 
 /** A refusal as the error that the command line shows. */
@@ -302,6 +356,9 @@ export function refusalError(refusal: {
   )
   return new Stage5Error(refusal.code, refusal.message, {
     hint: near.length > 0 ? `write ${near[0]}` : undefined,
-    data: { conflict: refusal.conflict as unknown as Json },
+    data: {
+      conflict: refusal.conflict as unknown as Json,
+      builds: buildsOf(refusal.conflict).map(buildCommand),
+    },
   })
 }

@@ -21,11 +21,12 @@ export interface Improved {
  * Improve on the solution that `problem` has just found.
  *
  * In this order: each request at its preferred candidate, first request first; then the fewest versions missed over all
- * other packages, in their slots; then the fewest newer builds of the same version missed.
+ * other packages, in their slots; then the fewest newer builds of the same version missed. With `prefer: minimal` the
+ * fewest packages come before versions of what was not asked for.
  */
 export function improve(problem: Problem, choice: Choice): Improved {
   const purse = openPurse(problem)
-  let kept = pruned(problem, problem.trueVariables())
+  let kept: readonly number[] = pruned(problem, problem.trueVariables())
   const fixed: Literal[] = []
   for (const { variables, source } of problem.requirements(problem.profile)) {
     if (typeof source !== 'number') continue
@@ -39,6 +40,7 @@ export function improve(problem: Problem, choice: Choice): Improved {
     }
     fixed.push((variables[taken] as number) * 2)
   }
+  if (choice.prefersMinimal) kept = fewest(problem, purse, kept, fixed)
   const tried = new Set<number>()
   for (let found = true; found; ) {
     found = false
@@ -47,6 +49,7 @@ export function improve(problem: Problem, choice: Choice): Improved {
       tried.add(better)
       if (purse.ask([...fixed, better * 2])?.status !== 'found') continue
       const other = pruned(problem, problem.trueVariables())
+      if (choice.prefersMinimal && countOf(problem, other) > countOf(problem, kept)) continue
       if (!isLess(missedBy(problem, choice, other), missedBy(problem, choice, kept))) continue
       kept = other
       tried.clear()
@@ -55,6 +58,36 @@ export function improve(problem: Problem, choice: Choice): Improved {
     }
   }
   return { kept, fixed, optimal: !purse.isEmpty() }
+}
+
+/** Fewer packages, by trying to do without each one; those of the requests stay. */
+function fewest(
+  problem: Problem,
+  purse: Purse,
+  start: readonly number[],
+  fixed: readonly Literal[],
+): readonly number[] {
+  let kept = start
+  const isFixed = new Set(fixed)
+  const tried = new Set<number>()
+  for (let found = true; found; ) {
+    found = false
+    for (const spare of kept.toReversed()) {
+      if (tried.has(spare) || isFixed.has(spare * 2) || !problem.packageOf(spare)) continue
+      tried.add(spare)
+      if (purse.ask([...fixed, spare * 2 + 1])?.status !== 'found') continue
+      const other = pruned(problem, problem.trueVariables())
+      if (countOf(problem, other) >= countOf(problem, kept)) continue
+      kept = other
+      found = true
+      break
+    }
+  }
+  return kept
+}
+
+function countOf(problem: Problem, kept: readonly number[]): number {
+  return kept.filter((variable) => problem.packageOf(variable)).length
 }
 
 /** Another name is another wish, not a better version. */

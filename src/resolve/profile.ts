@@ -14,6 +14,18 @@ export interface Request {
   /** Flags that bind for this package: `ssl`, `-ldap`. */
   readonly use: readonly string[]
   readonly where: Where
+  /** Gentoo: accepted for this package besides. */
+  readonly keywords?: readonly string[]
+  readonly licenses?: readonly string[]
+}
+
+/** Gentoo: what holds for the packages of an atom (which may have wildcards), wanted or not. */
+export interface Setting {
+  readonly atom: string
+  readonly use: readonly string[]
+  readonly keywords: readonly string[]
+  readonly licenses: readonly string[]
+  readonly where: Where
 }
 
 export interface FileSpec {
@@ -111,6 +123,28 @@ export interface Profile {
   readonly provided: readonly { readonly name: string; readonly version: string; readonly reason: string }[]
   /** Debian Recommends: of every package (`true`), of none, or of these packages. */
   readonly recommends: boolean | readonly string[]
+  /** Gentoo: accepted keywords; empty: the stable one of `arch`. */
+  readonly keywords: readonly string[]
+  /** Gentoo: accepted licences, `@GROUP`, `-X`, `*`; empty: all. */
+  readonly licenses: readonly string[]
+  readonly licenseGroups: { readonly [name: string]: readonly string[] }
+  /** Gentoo: which flags of a build must stand as configured: those named, all of its IUSE, or none. */
+  readonly usePolicy: 'listed' | 'exact' | 'any'
+  readonly settings: readonly Setting[]
+  /** Atoms that may be chosen although `mask` names them. */
+  readonly unmask: readonly { readonly atom: string; readonly where: Where }[]
+  /** Lists of packages that `packages` may name as `@set`. */
+  readonly sets: { readonly [name: string]: readonly string[] }
+  /** Gentoo: needed shared libraries are reported, demanded, or not looked at. */
+  readonly soname: 'check' | 'require' | 'off'
+  /** Gentoo: whether what no binhost has is built by the builder of the repository. */
+  readonly policy: 'binary-only' | 'build-missing'
+  /** `newest` versions everywhere, or (beside what is asked for) the fewest packages. */
+  readonly prefer: 'newest' | 'minimal'
+  /** Whether a package that is asked for must be at its newest version. */
+  readonly strict: boolean
+  /** Gentoo: whether IDEPEND goes into the root. */
+  readonly idepend: boolean
   readonly strip: {
     /** Names of classes in `stages/strip.yaml`. */
     readonly classes: readonly string[]
@@ -143,7 +177,7 @@ export interface Profile {
 /** A file of `repos/` after reading. */
 export interface RepositorySpec {
   readonly name: string
-  readonly kind: 'debian' | 'native'
+  readonly kind: 'debian' | 'native' | 'gentoo'
   /** `apt`: sources come from the machine's own apt configuration; otherwise they are listed. */
   readonly from: 'apt' | 'listed'
   /** Debian, listed: base addresses with their suites. */
@@ -160,6 +194,32 @@ export interface RepositorySpec {
   readonly checkValidUntil: boolean
   /** Native: folder (absolute, or relative to the repository file) or http(s) address. */
   readonly url: string
+  /** Kind gentoo only. */
+  readonly gentoo?: GentooSpec
   /** Absolute path of the YAML file, for relative paths. */
   readonly file: string
+}
+
+/** Binhosts of a repository of kind gentoo. */
+export interface GentooSpec {
+  /** `binrepos`: those that the machine's Portage uses. */
+  readonly from: 'listed' | 'binrepos'
+  /** With `binrepos`: the folder of binrepos.conf, or that file. */
+  readonly config: string
+  readonly binhosts: readonly {
+    /** '' when it is the only one. */
+    readonly name: string
+    /** http(s) or file address, or folder (absolute, or relative to the repository file). */
+    readonly uri: string
+    readonly priority: number
+    /** Name of the index to try first; '' for the usual ones. */
+    readonly index: string
+  }[]
+  readonly signatures: 'require' | 'if-present' | 'off'
+  /** Whether `signatures` was written; otherwise verify-signature of binrepos.conf decides. */
+  readonly isPolicyWritten: boolean
+  /** Keyring files (absolute, or relative to the repository file), fingerprints, or one armoured key block. */
+  readonly keyring: readonly string[]
+  /** Whether an index that is older than before, or of the future, is refused. */
+  readonly checkTimestamp: boolean
 }

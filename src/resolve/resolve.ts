@@ -1,12 +1,14 @@
 /** A profile and verified indexes to the exact list of builds, or to the reason why there is none. */
-import { type Index, type Package, labelOf } from '../pkg/package.ts'
+import { type Index, type Package, titleOf } from '../pkg/package.ts'
 import { itemsOf } from '../pkg/dep-expr.ts'
 import { type Catalog, openCatalog } from './catalog.ts'
 import { type Choice, type ResolveInput, inputDigest, openChoice } from './choose.ts'
-import { type Reason, explain, unknownRequests } from './explain.ts'
+import { type Reason, buildsOf, explain, unknownRequests } from './explain.ts'
+import { buildCommand } from './missing-builds.ts'
 import { improve, missed } from './improve.ts'
 import type { IdLedger, Lock, Locked } from './lock.ts'
 import { installOrder } from './order.ts'
+import { type MissingSoname, missingSonames } from './soname.ts'
 import { type Selected, edgesOf, nameOf, pruned, selection } from './select.ts'
 import { type Problem, openProblem } from './solve.ts'
 
@@ -40,6 +42,10 @@ export interface Resolved {
   readonly heldBack: readonly HeldBack[]
   /** Whether every single improvement was tried within the budget. */
   readonly optimal: boolean
+  /** Shared libraries that a package needs and none brings. */
+  readonly sonameMissing: readonly MissingSoname[]
+  /** What `packages` are, in the same order. */
+  readonly members: readonly Package[]
 }
 
 export type Resolution = Resolved | Refusal
@@ -64,7 +70,13 @@ export function resolve(input: ResolveInput, indexes: readonly Index[], pins?: L
   const { kept, fixed, optimal } = improve(problem, choice)
   const heldBack = heldBackOf(session, kept, fixed)
   const all = input.recommends === false ? kept : withWishes(problem, kept)
-  return { ok: true, packages: lockedOf(problem, choice, all), heldBack, optimal }
+  const late = input.strict ? heldBack.filter(({ name }) => isWanted(choice, name)) : []
+  if (late.length > 0) return strictRefusal(input, late)
+  const members = all.flatMap((variable) => problem.packageOf(variable) ?? [])
+  const sonameMissing =
+    input.soname === 'off' ? [] : missingSonames(members, input.sonameProvided ?? [], choice.sonameProviders)
+  const { packages, order } = lockedOf(problem, choice, all)
+  return { ok: true, packages, heldBack, optimal, sonameMissing, members: order }
 }
 
 export interface Session {
@@ -81,12 +93,34 @@ export function openSession(input: ResolveInput, indexes: readonly Index[], pins
 
 function refusal(code: Refusal['code'], input: ResolveInput, conflict: readonly Reason[]): Refusal {
   const lines = conflict.map(({ text }) => text)
+  const builds = buildsOf(conflict).map((build) => `  a build is missing: ${buildCommand(build)}`)
   const message =
     code === 'S5_PACKAGE_UNKNOWN'
-      ? lines.join('\n')
-      : `no set of packages satisfies ${input.name}:\n${lines.map((line) => `  ${line}`).join('\n')}`
+      ? [...lines, ...builds].join('\n')
+      : [`no set of packages satisfies ${input.name}:`, ...lines.map((line) => `  ${line}`), ...builds].join(
+          '\n',
+        )
   const near = conflict.flatMap((reason) => (reason.kind === 'unknown' ? reason.near : []))
   return { ok: false, code, conflict, message, near }
+}
+
+function isWanted(choice: Choice, name: string): boolean {
+  return choice.wanted.some(({ atom }) => atom.name === name || name.startsWith(`${atom.name}:`))
+}
+
+/** `strict: true`: what is asked for is not at its newest version. */
+function strictRefusal(input: ResolveInput, late: readonly HeldBack[]): Refusal {
+  const conflict = late.map(
+    ({ name, chosen, best, because }): Reason => ({
+      kind: 'held-back',
+      name,
+      chosen,
+      best,
+      because,
+      text: `${best} is demanded by strict: true, but only ${chosen} fits: ${because.join('; ')}`,
+    }),
+  )
+  return refusal('S5_NO_SOLUTION', input, conflict)
 }
 
 /** The solution with as many Recommends as go with it; nothing chosen before is given up for one. */
@@ -107,7 +141,7 @@ function heldBackOf(
     if (!pkg) return []
     const best = choice.newest(pkg)
     if (best === pkg) return []
-    const names = { name: nameOf(pkg), chosen: labelOf(pkg), best: labelOf(best) }
+    const names = { name: nameOf(pkg), chosen: titleOf(pkg), best: titleOf(best) }
     if (choice.isPinned(pkg)) return [{ ...names, kind: 'pin', because: ['the lock has it'] }]
     if (missed(choice, pkg).versions === 0) return []
     const others = isFixed.has(variable * 2) ? fixed.slice(0, fixed.indexOf(variable * 2)) : fixed
@@ -120,15 +154,24 @@ function heldBackOf(
   })
 }
 
-function lockedOf(problem: Problem, choice: Choice, kept: readonly number[]): Locked[] {
+function lockedOf(
+  problem: Problem,
+  choice: Choice,
+  kept: readonly number[],
+): { readonly packages: readonly Locked[]; readonly order: readonly Package[] } {
   const selected = new Map<Package, Selected>(selection(problem, choice, kept).map((one) => [one.pkg, one]))
-  const needs = edgesOf(problem, kept, () => true)
+  const needs = edgesOf(
+    problem,
+    kept,
+    (item, pkg) => pkg.after === undefined || !itemsOf(pkg.after).includes(item),
+  )
   const before = edgesOf(
     problem,
     kept,
     (item, pkg) => pkg.before !== undefined && itemsOf(pkg.before).includes(item),
   )
-  return installOrder(needs, before).map((pkg) => locked(pkg, selected.get(pkg)?.because ?? []))
+  const order = installOrder(needs, before)
+  return { order, packages: order.map((pkg) => locked(pkg, selected.get(pkg)?.because ?? [])) }
 }
 
 /** `sha256:` alone where the index has no such sum; it is filled in when the file was fetched and checked. */
@@ -162,7 +205,13 @@ export function lockOf(
   const repositories = input.repositories.flatMap((wanted) =>
     indexes
       .filter(({ repo }) => repo === wanted)
-      .map(({ repo, kind, snapshot, date }) => ({ name: repo, kind, snapshot, date })),
+      .map(({ repo, kind, snapshot, date, signatures }) => ({
+        name: repo,
+        kind,
+        snapshot,
+        date,
+        ...(signatures === undefined ? {} : { signatures }),
+      })),
   )
   return { version: 1, profile: input.name, input: inputDigest(input), repositories, packages, ids }
 }

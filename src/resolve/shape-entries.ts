@@ -16,7 +16,17 @@ import {
   string,
 } from '../base/shape.ts'
 import type { DataArea, GroupSpec, ImageSpec, Request, ServiceSpec, UserSpec, Where } from './profile.ts'
-import { absolutePath, atom, line, packageName, useFlag, userName, word } from './shape-words.ts'
+import {
+  absolutePath,
+  atom,
+  keyword,
+  license,
+  line,
+  packageName,
+  useFlag,
+  userName,
+  word,
+} from './shape-words.ts'
 
 /** Where a node was written. */
 export function placeOf(node: Source, to: Decoder): Where {
@@ -24,13 +34,24 @@ export function placeOf(node: Source, to: Decoder): Where {
 }
 
 export function request(): Shape<Request> {
-  const short = refined(atom(), (text, node, to) => ({ atom: text, use: [], where: placeOf(node, to) }))
+  const short = refined(
+    atom(),
+    (text, node, to): Request => ({ atom: text, use: [], where: placeOf(node, to) }),
+  )
   const long = refined(
     object('a package such as {atom: nginx, use: [ssl]}', {
       atom: required(atom(), 'The package, with constraints where needed.'),
       use: optional(list(useFlag(), flagName), [], 'USE flags that bind for this package.'),
+      keywords: optional(list(keyword(), String), undefined, 'Gentoo: keywords accepted for it besides.'),
+      licenses: optional(list(license(), String), undefined, 'Gentoo: licences accepted for it besides.'),
     }),
-    ({ atom, use }, node, to) => ({ atom, use, where: placeOf(node, to) }),
+    ({ atom, use, keywords, licenses }, node, to) => ({
+      atom,
+      use,
+      where: placeOf(node, to),
+      ...(keywords && { keywords }),
+      ...(licenses && { licenses }),
+    }),
   )
   const range: Shape<Request> = {
     expected: 'a package such as app/shop: ^2.1',
@@ -161,6 +182,17 @@ export function image(): Shape<ImageSpec> {
     blockSize: optional(bytes(), undefined, 'Bytes of a block, such as 128K.'),
     exports: optional(boolean(), undefined, 'Whether NFS export tables are written.'),
     xattrs: optional(boolean(), undefined, 'Whether extended attributes are written.'),
+    esp: optional(
+      bytes(),
+      undefined,
+      'Disk: size of the EFI system partition; default: room for two kernels.',
+    ),
+    root: optional(
+      bytes(),
+      undefined,
+      'Disk: size of each of the two root partitions; default: twice the base.',
+    ),
+    firmware: optional(oneOf('both', 'uefi', 'bios'), undefined, 'Disk: what starts it; default: both.'),
   })
   return shortOrLong(
     refined(format, (name) => ({ format: name, options: {} })),

@@ -21,6 +21,7 @@ import {
 import type { BootTest, KernelSpec, Profile } from './profile.ts'
 import { dataArea, flagName, groupEntry, image, placeOf, request, service, user } from './shape-entries.ts'
 import { type FileDraft, fileEntry } from './shape-files.ts'
+import { gentooFields } from './shape-gentoo.ts'
 import { applyFields, type Field, group, scalar, stack, stackedMap, startOf } from './shape-layers.ts'
 import {
   absolutePath,
@@ -168,6 +169,7 @@ const FIELDS: { readonly [K in keyof ProfileDraft]: Field<ProfileDraft[K]> } = {
     'Packages taken as present although none brings them.',
   ),
   recommends,
+  ...gentooFields,
   strip: group(
     'a map with classes, keep and drop',
     {

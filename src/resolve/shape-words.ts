@@ -87,6 +87,22 @@ export function useFlag(): Shape<string> {
   })
 }
 
+/** A word of ACCEPT_KEYWORDS. */
+export function keyword(): Shape<string> {
+  return string({
+    pattern: /^-?(?:~?[A-Za-z0-9_][A-Za-z0-9_-]*|~?\*|\*\*)$/,
+    expected: 'a keyword such as amd64, ~amd64 or **',
+  })
+}
+
+/** A word of ACCEPT_LICENSE. */
+export function license(): Shape<string> {
+  return string({
+    pattern: /^-?(?:@?[A-Za-z0-9_][A-Za-z0-9+_.-]*|\*)$/,
+    expected: 'a licence such as MIT, @FREE, -@EULA or *',
+  })
+}
+
 export function packageName(): Shape<string> {
   return string({
     pattern: /^[A-Za-z0-9][A-Za-z0-9+._-]*(\/[A-Za-z0-9][A-Za-z0-9+._-]*)?$/,
@@ -97,7 +113,7 @@ export function packageName(): Shape<string> {
 /** An atom in any scheme; whether it is a good one, its repository knows. */
 export function atom(): Shape<string> {
   return string({
-    pattern: /^[<>=~]*[A-Za-z0-9][^\n]*$/,
+    pattern: /^(?:@|[<>=~]*\*?)[A-Za-z0-9*/][^\n]*$/,
     expected: 'a package, such as nginx, "libc6 (>= 2.36)" or "app/shop: ^2.1"',
   })
 }

@@ -86,7 +86,7 @@ export function openProblem(choice: Choice): Problem {
     const pkg = packages[variable]
     if (!pkg) return
     try {
-      const needs = reduceExpr(pkg.needs, pkg.use)
+      const needs = reduceExpr(choice.needsOf(pkg), pkg.use)
       for (const item of needs ? itemsOf(needs) : []) demand(variable, item, pkg)
       if (choice.takesRecommends(pkg)) wish(variable, pkg)
     } catch (error) {

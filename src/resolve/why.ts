@@ -1,8 +1,8 @@
 /** Why a package is in a lock, and why one is not. */
 import { Stage5Error } from '../base/errors.ts'
 import { nearest } from '../base/near.ts'
-import { type Index, type Package, labelOf } from '../pkg/package.ts'
-import type { ResolveInput } from './choose.ts'
+import { type Index, type Package, titleOf } from '../pkg/package.ts'
+import type { Hidden, ResolveInput } from './choose.ts'
 import { explain, printHidden, printWhere, rejectionText } from './explain.ts'
 import { improve } from './improve.ts'
 import type { Lock, Locked } from './lock.ts'
@@ -34,7 +34,7 @@ function chain(byName: ReadonlyMap<string, Locked>, pkg: Locked): Link[] {
   for (let next: Locked | undefined = pkg; next && !seen.has(next); ) {
     seen.add(next)
     const because = next.because[0] ?? ''
-    links.unshift({ pkg: labelOf(next), because })
+    links.unshift({ pkg: titleOf(next), because })
     next = byName.get(because.slice(0, because.indexOf(': ')))
   }
   return links
@@ -46,7 +46,7 @@ export interface WhyNot {
   readonly repo: string
   readonly arch: string
   readonly use: readonly string[]
-  readonly kind: 'chosen' | 'arch' | 'mask' | 'use' | 'request' | 'conflict' | 'outranked' | 'unneeded'
+  readonly kind: Hidden['kind'] | 'chosen' | 'request' | 'conflict' | 'outranked' | 'unneeded'
   /** Sentences; more than one where a chain of facts is in the way. */
   readonly because: readonly string[]
 }
@@ -78,7 +78,7 @@ export function whyNot(
   const kept = found ? improve(problem, choice).kept : []
   const chosen = new Set(kept.flatMap((variable) => problem.packageOf(variable) ?? []))
   return builds.map((pkg) => ({
-    pkg: labelOf(pkg),
+    pkg: titleOf(pkg),
     repo: pkg.repo,
     arch: pkg.arch,
     use: pkg.use,
@@ -108,7 +108,7 @@ function verdict(
   }
   const peer = [...chosen].find((other) => other.name === pkg.name && other.slot === pkg.slot)
   if (!peer) return { kind: 'unneeded', because: ['nothing in the profile needs it'] }
-  return { kind: 'outranked', because: [`${labelOf(peer)} is preferred${peerReason(peer, pkg)}`] }
+  return { kind: 'outranked', because: [`${titleOf(peer)} is preferred${peerReason(peer, pkg)}`] }
 }
 
 function peerReason(peer: Package, pkg: Package): string {

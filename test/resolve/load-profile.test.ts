@@ -39,6 +39,18 @@ test('an empty profile has the documented defaults', async () => {
     mask: [],
     provided: [],
     recommends: false,
+    keywords: [],
+    licenses: [],
+    licenseGroups: {},
+    usePolicy: 'listed',
+    settings: [],
+    unmask: [],
+    sets: {},
+    soname: 'check',
+    policy: 'binary-only',
+    prefer: 'newest',
+    strict: false,
+    idepend: false,
     strip: { classes: [], keep: [], drop: [] },
     allow: [],
     scripts: {},
@@ -76,6 +88,18 @@ use: [ssl, -X]
 mask: [apache2]
 provided: [{name: perl, version: 5.36, reason: nothing runs it}]
 recommends: [nginx]
+keywords: [amd64, "~amd64"]
+licenses: ["*", "-@EULA"]
+licenseGroups: {EULA: [X-eula, "@OTHER"]}
+usePolicy: exact
+settings: [{atom: "*/*", use: [-ldap], keywords: ["**"], licenses: [X-eula]}]
+unmask: [app/x]
+sets: {base: [app/x, "@more"]}
+soname: require
+policy: build-missing
+prefer: minimal
+strict: true
+idepend: true
 strip: {classes: [man], keep: [/usr/share/man/man1], drop: ["*.a"]}
 allow: [{path: /usr/lib/x, reason: never loaded}]
 scripts: {nginx: starts a service}
@@ -111,6 +135,26 @@ pipeline: fast
     mask: [{ atom: 'apache2', where: at(14, 8) }],
     provided: [{ name: 'perl', version: '5.36', reason: 'nothing runs it' }],
     recommends: ['nginx'],
+    keywords: ['amd64', '~amd64'],
+    licenses: ['*', '-@EULA'],
+    licenseGroups: { EULA: ['X-eula', '@OTHER'] },
+    usePolicy: 'exact',
+    settings: [
+      {
+        atom: '*/*',
+        use: ['-ldap'],
+        keywords: ['**'],
+        licenses: ['X-eula'],
+        where: { file: 'profiles/x.yaml', line: 21, column: 12 },
+      },
+    ],
+    unmask: [{ atom: 'app/x', where: { file: 'profiles/x.yaml', line: 22, column: 10 } }],
+    sets: { base: ['app/x', '@more'] },
+    soname: 'require',
+    policy: 'build-missing',
+    prefer: 'minimal',
+    strict: true,
+    idepend: true,
     strip: { classes: ['man'], keep: ['/usr/share/man/man1'], drop: ['*.a'] },
     allow: [{ path: '/usr/lib/x', reason: 'never loaded' }],
     scripts: { nginx: 'starts a service' },

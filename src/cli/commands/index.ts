@@ -8,6 +8,7 @@ import { explain } from './explain.ts'
 import { lock } from './lock.ts'
 import { index, pack } from './pack.ts'
 import { plan } from './plan.ts'
+import { resolve } from './resolve.ts'
 import { why, whyNot } from './why.ts'
 
 export const COMMANDS: readonly Command[] = [
@@ -18,6 +19,7 @@ export const COMMANDS: readonly Command[] = [
   why,
   whyNot,
   diff,
+  resolve,
   explain,
   doctor,
   pack,

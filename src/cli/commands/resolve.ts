@@ -1,0 +1,81 @@
+/** `stage5 resolve`: a question of the resolver as one JSON file, answered without fetching anything. */
+import { readFileSync } from 'node:fs'
+import { dirname, resolve as resolvePath } from 'node:path'
+import type { Json } from '../../base/json.ts'
+import { Stage5Error } from '../../base/errors.ts'
+import { parseGentooIndex } from '../../format/gentoo-index.ts'
+import { answerUniverse, invalidAnswer, type RawIndex, universeOf } from '../../resolve/universe.ts'
+import { type Command, type Result, textOption } from '../command.ts'
+
+export const resolve: Command = {
+  name: 'resolve',
+  summary: 'answer a question of the resolver that is one JSON file (exit 0: solved, 1: no, 2: malformed)',
+  arguments: [],
+  options: [
+    { flags: '--universe <file>', description: 'the question, in the format stage5-universe/1; - for stdin' },
+  ],
+  examples: ['stage5 resolve --universe question.json --json'],
+  run: async (world, words) => {
+    const path = textOption(words, 'universe')
+    if (path === undefined)
+      throw new Stage5Error('S5_USAGE', 'resolve needs --universe FILE', { hint: 'stage5 resolve --help' })
+    const file = path === '-' ? 0 : resolvePath(world.directory, path)
+    const folder = path === '-' ? world.directory : dirname(resolvePath(world.directory, path))
+    try {
+      const universe = universeOf(readJson(file), (index) => readIndex(resolvePath(folder, index)))
+      const { ok, data } = answerUniverse(universe)
+      return { data, text: printed(data), exitCode: ok ? 0 : 1 }
+    } catch (error) {
+      const data = invalidAnswer(error)
+      return { data, text: printed(data), exitCode: 2 }
+    }
+  },
+}
+
+function readJson(file: string | 0): unknown {
+  const text = readText(file)
+  try {
+    return JSON.parse(text)
+  } catch (error) {
+    throw new Stage5Error('S5_UNIVERSE_INVALID', `not JSON: ${(error as Error).message}`, { cause: error })
+  }
+}
+
+function readText(file: string | 0): string {
+  try {
+    return readFileSync(file, 'utf8')
+  } catch (error) {
+    const { code, path = 'stdin' } = error as NodeJS.ErrnoException
+    throw new Stage5Error('S5_FILE_MISSING', `${path} cannot be read: ${code}`, { cause: error })
+  }
+}
+
+function readIndex(path: string): RawIndex {
+  let bytes: Buffer
+  try {
+    bytes = readFileSync(path)
+  } catch (error) {
+    throw new Stage5Error('S5_UNIVERSE_INVALID', `the index ${path} cannot be read`, { cause: error })
+  }
+  const index = parseGentooIndex(path, bytes)
+  return { header: index.header, entries: [...index.entries()].map(({ fields }) => fields) }
+}
+
+function printed(data: Json): Result['text'] {
+  const answer = data as {
+    readonly ok: boolean
+    readonly order?: readonly string[]
+    readonly packages?: readonly { readonly why: readonly { readonly by: string; readonly dep: string }[] }[]
+    readonly sonameMissing?: readonly { readonly soname: string; readonly neededBy: readonly string[] }[]
+    readonly error?: { readonly message: string }
+  }
+  if (!answer.ok) return `${answer.error?.message ?? ''}\n`
+  const rows = (answer.order ?? []).map((title, at) => {
+    const [why] = answer.packages?.[at]?.why ?? []
+    return `${title}  (${why ? `${why.by}: ${why.dep}` : ''})\n`
+  })
+  const missing = (answer.sonameMissing ?? []).map(
+    ({ soname, neededBy }) => `nothing brings ${soname}, needed by ${neededBy.join(', ')}\n`,
+  )
+  return [...rows, ...missing].join('')
+}

@@ -1,0 +1,65 @@
+/** Builds that a demand lacks, as commands that would make them. */
+import { printEbuildAtom } from '../pkg/ebuild-atom.ts'
+import { mismatch } from '../pkg/match.ts'
+import type { Atom, Package } from '../pkg/package.ts'
+import { isSonameKey } from '../pkg/soname.ts'
+import { wantedState } from '../pkg/use.ts'
+import type { Catalog } from './catalog.ts'
+import type { Choice } from './choose.ts'
+
+/** One build to make. */
+export interface MissingBuild {
+  /** As emerge takes it: `=dev-lang/php-8.3.9`. */
+  readonly atom: string
+  /** `fpm`, `-apache2`, sorted by name. */
+  readonly use: readonly string[]
+}
+
+/** `USE="fpm -apache2" emerge --buildpkgonly =dev-lang/php-8.3.9`, ready for a shell. */
+export function buildCommand({ atom, use }: MissingBuild): string {
+  const quoted = /^[A-Za-z0-9=~+./:_-]+$/.test(atom) && !/^~/.test(atom) ? atom : `'${atom}'`
+  return `${use.length === 0 ? '' : `USE="${use.join(' ')}" `}emerge --buildpkgonly ${quoted}`
+}
+
+/**
+ * The build that would meet `atom`, when no build may be chosen for it; `undefined` where building cannot help: other
+ * schemes, shared libraries, and builds that exist but are masked.
+ *
+ * @param parent who wrote the atom: where only the sub-slot of its own build is in the way, it is what must be built anew
+ */
+export function missingBuild(
+  choice: Choice,
+  catalog: Catalog,
+  atom: Atom,
+  parent?: Package,
+): MissingBuild | undefined {
+  const { name, version } = atom
+  if (!choice.hasGentoo || !name.includes('/') || isSonameKey(name)) return undefined
+  if (version && 'range' in version) return undefined
+  const named = catalog.named(name)
+  if (named.some(({ scheme }) => scheme !== 'ebuild')) return undefined
+  const { text, slot, subslot, use = [] } = atom
+  const wide: Atom = { name, text, ...(version && { version }), ...(slot !== undefined && { slot }) }
+  const rest: Atom = { ...wide, ...(subslot !== undefined && { subslot }) }
+  const flags = new Map<string, boolean>()
+  for (const test of use) {
+    const state = wantedState(test, parent)
+    if (state !== undefined) flags.set(test.flag, state)
+  }
+  const near = named.find((pkg) => mismatch(rest, pkg) === undefined)
+  if (near) {
+    const hidden = choice.hidden(near)
+    if (hidden && hidden.kind !== 'use') return undefined
+    if (hidden) for (const { flag, state } of hidden.tests) flags.set(flag, state === 'on')
+    return flags.size === 0 ? undefined : { atom: `=${name}-${near.version}`, use: words(flags) }
+  }
+  if (parent && subslot !== undefined && named.some((pkg) => mismatch(wide, pkg) === undefined))
+    return { atom: `=${parent.name}-${parent.version}`, use: [] }
+  return { atom: printEbuildAtom(wide), use: words(flags) }
+}
+
+function words(flags: ReadonlyMap<string, boolean>): string[] {
+  return [...flags]
+    .sort(([left], [right]) => (left < right ? -1 : 1))
+    .map(([flag, on]) => (on ? flag : `-${flag}`))
+}

@@ -1,0 +1,59 @@
+/** Shared libraries: what the members of a root need and none of them brings. */
+import { isSonameKey, type SonameKey } from '../pkg/soname.ts'
+import { type Package, titleOf } from '../pkg/package.ts'
+import type { Catalog } from './catalog.ts'
+
+/** A library that is needed and that nothing brings. */
+export interface MissingSoname {
+  readonly abi: string
+  readonly soname: string
+  /** Titles of the packages that need it, sorted. */
+  readonly neededBy: readonly string[]
+  /** Titles of the builds that may be chosen and bring it, best first. */
+  readonly providers: readonly string[]
+}
+
+/** Who brings which library; best builds first. */
+export function openSonames(
+  catalog: Catalog,
+  visible: (name: string) => readonly Package[],
+): (key: SonameKey) => readonly Package[] {
+  let found: Map<SonameKey, Package[]> | undefined
+  const all = (): Map<SonameKey, Package[]> => {
+    const providers = new Map<SonameKey, Package[]>()
+    for (const name of [...catalog.names()].sort())
+      for (const pkg of visible(name))
+        for (const key of pkg.gentoo?.sonames ?? []) {
+          const list = providers.get(key)
+          if (list) list.push(pkg)
+          else providers.set(key, [pkg])
+        }
+    return providers
+  }
+  return (key) => (isSonameKey(key) ? ((found ??= all()).get(key) ?? []) : [])
+}
+
+/** What `packages` need beside what they bring and what is `provided`, by ABI and name. */
+export function missingSonames(
+  packages: readonly Package[],
+  provided: readonly string[],
+  providersOf: (key: SonameKey) => readonly Package[],
+): MissingSoname[] {
+  const brought = new Set(provided)
+  for (const { gentoo } of packages) for (const key of gentoo?.sonames ?? []) brought.add(key)
+  const missing = new Map<SonameKey, string[]>()
+  for (const pkg of packages)
+    for (const key of pkg.gentoo?.requires ?? [])
+      if (!brought.has(key)) missing.set(key, [...(missing.get(key) ?? []), titleOf(pkg)])
+  return [...missing]
+    .sort(([left], [right]) => (left < right ? -1 : 1))
+    .map(([key, neededBy]) => {
+      const colon = key.indexOf(': ')
+      return {
+        abi: key.slice(0, colon),
+        soname: key.slice(colon + 2),
+        neededBy: neededBy.sort(),
+        providers: providersOf(key).map(titleOf),
+      }
+    })
+}

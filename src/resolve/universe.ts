@@ -1,0 +1,411 @@
+/** The interchange format of resolver questions: a request as JSON, and its answer. */
+import { isStage5Error, Stage5Error } from '../base/errors.ts'
+import type { Json } from '../base/json.ts'
+import { archOfGentoo, packageOfEntry } from '../pkg/ebuild-package.ts'
+import { parseEbuildAtom, splitVersion } from '../pkg/ebuild-atom.ts'
+import { type GentooHeader, gentooHeaderOf, withFlagsOf } from '../pkg/gentoo-header.ts'
+import { type Index, type Package, titleOf } from '../pkg/package.ts'
+import { parseSonames } from '../pkg/soname.ts'
+import type { ResolveInput } from './choose.ts'
+import type { Forced } from './gentoo-rules.ts'
+import type { Request, Setting, Where } from './profile.ts'
+import { buildsOf } from './explain.ts'
+import { buildCommand } from './missing-builds.ts'
+import { type Reason, type Resolution, resolve } from './resolve.ts'
+
+/** A parsed `Packages` index, for universes that name one by its path. */
+export interface RawIndex {
+  readonly header: ReadonlyMap<string, string>
+  readonly entries: readonly ReadonlyMap<string, string>[]
+}
+
+/** A question that is ready to be answered. */
+export interface Universe {
+  readonly name: string
+  readonly input: ResolveInput
+  readonly indexes: readonly Index[]
+  /** Entries that cannot be read, and why. */
+  readonly problems: readonly string[]
+}
+
+export const UNIVERSE_FORMAT = 'stage5-universe/1'
+
+/** What entries get that stand in the universe itself. */
+const INLINE_DEFAULTS = [
+  ['EAPI', '8'],
+  ['SLOT', '0'],
+  ['REPO', 'gentoo'],
+] as const
+
+/**
+ * @param readIndex parses the file that a binhost names under `index`
+ * @throws S5_UNIVERSE_INVALID, S5_ATOM_SYNTAX
+ */
+export function universeOf(value: unknown, readIndex: (path: string) => RawIndex): Universe {
+  const top = record(value, 'the universe')
+  const format = top['format']
+  if (format !== undefined && format !== UNIVERSE_FORMAT)
+    throw invalid(`expected format ${UNIVERSE_FORMAT}, found ${JSON.stringify(format)}`)
+  const config = record(top['config'] ?? {}, 'config')
+  const request = record(top['request'] ?? {}, 'request')
+  const defaults = strings(record(config['makeDefaults'] ?? {}, 'config.makeDefaults'), 'config.makeDefaults')
+  const problems: string[] = []
+  const binhosts = listOf(top['binhosts'] ?? [], 'binhosts').map((each, at) =>
+    binhostOf(record(each, `binhosts[${at}]`), `binhosts[${at}]`, defaults, readIndex),
+  )
+  const order = binhosts.toSorted(
+    (left, right) => right.priority - left.priority || (left.name < right.name ? -1 : 1),
+  )
+  if (new Set(order.map(({ name }) => name)).size < order.length)
+    throw invalid('expected binhosts with different names')
+  const indexes = order.map(({ name, header, entries }): Index => {
+    const merged = withFlagsOf(
+      header,
+      order.map((other) => other.header),
+    )
+    const packages = entries.flatMap((entry): Package[] => {
+      const pkg = packageOfEntry(entry, merged, name)
+      if (!('problem' in pkg)) return [pkg]
+      problems.push(`${name}: ${pkg.problem}`)
+      return []
+    })
+    return { repo: name, kind: 'gentoo', snapshot: name, date: header.timestamp, packages }
+  })
+  const name = text(top['name'] ?? 'universe', 'name')
+  const input = inputOf(name, config, request, order)
+  return { name, input, indexes, problems }
+}
+
+interface Binhost {
+  readonly name: string
+  readonly priority: number
+  readonly header: GentooHeader
+  readonly entries: readonly ReadonlyMap<string, string>[]
+}
+
+function binhostOf(
+  value: Members,
+  where: string,
+  defaults: ReadonlyMap<string, string>,
+  readIndex: (path: string) => RawIndex,
+): Binhost {
+  const name = text(value['name'] ?? 'main', `${where}.name`)
+  const { priority = 0 } = value
+  if (typeof priority !== 'number') throw invalid(`${where}.priority: expected a number`)
+  const own = strings(record(value['header'] ?? {}, `${where}.header`), `${where}.header`)
+  if (value['index'] !== undefined) {
+    const index = readIndex(text(value['index'], `${where}.index`))
+    const header = gentooHeaderOf(new Map([...defaults, ...index.header, ...own]))
+    return { name, priority, header, entries: index.entries }
+  }
+  const entries = listOf(value['packages'] ?? [], `${where}.packages`).map((entry, at) => {
+    const place = `${where}.packages[${at}]`
+    const fields = strings(record(entry, place), place)
+    return new Map([...INLINE_DEFAULTS, ...fields])
+  })
+  return { name, priority, header: gentooHeaderOf(new Map([...defaults, ...own])), entries }
+}
+
+function inputOf(
+  name: string,
+  config: Members,
+  request: Members,
+  binhosts: readonly Binhost[],
+): ResolveInput {
+  const words = (key: string): readonly string[] => listOfText(config[key] ?? [], `config.${key}`)
+  const known = (key: string): readonly string[] | undefined =>
+    config[key] === undefined ? undefined : words(key)
+  const at = (key: string): Where => ({ file: key, line: 1, column: 1 })
+  const arch = text(
+    config['arch'] ?? binhosts.find(({ header }) => header.arch !== '')?.header.arch ?? 'amd64',
+    'config.arch',
+  )
+  const keywords = known('acceptKeywords') ?? [arch]
+  const testing = keywords.filter((word) => /^[a-z]/i.test(word)).map((word) => `~${word}`)
+  const settings: Setting[] = [
+    ...settingsIn(config, 'packageUse', 'use'),
+    ...settingsIn(config, 'packageLicense', 'licenses'),
+    ...settingsIn(config, 'packageAcceptKeywords', 'keywords').map((setting) =>
+      setting.keywords.length > 0 ? setting : { ...setting, keywords: testing },
+    ),
+  ]
+  const chost = config['chost'] === undefined ? [] : [escaped(text(config['chost'], 'config.chost'))]
+  const system = words('system')
+  const world = words('world')
+  const sets = new Map(
+    Object.entries(record(config['sets'] ?? {}, 'config.sets')).map(([set, members]) => [
+      set,
+      listOfText(members, `config.sets.${set}`),
+    ]),
+  )
+  sets.set('system', system)
+  sets.set('selected', world)
+  sets.set('world', ['@selected', '@system'])
+  const atoms = listOfText(request['atoms'] ?? [], 'request.atoms')
+  const policy = config['respectUse'] ?? 'n'
+  const usePolicy = POLICIES.get(text(policy, 'config.respectUse'))
+  if (!usePolicy) throw invalid('config.respectUse: expected n, y or listed')
+  const forced = (general: string, each: string): Forced[] => [
+    { atom: '', flags: words(general) },
+    ...settingsIn(config, each, 'use').map(({ atom, use }) => ({ atom, flags: use })),
+  ]
+  const licenses = known('acceptLicense')
+  const groups = record(config['licenseGroups'] ?? {}, 'config.licenseGroups')
+  const chosts = (known('acceptChosts') ?? chost).map(asPattern)
+  for (const list of [...sets.values(), atoms])
+    for (const atom of list) if (!atom.startsWith('@')) parseEbuildAtom(atom)
+  const depTypes = request['depTypes'] === undefined ? undefined : depTypesOf(request['depTypes'])
+  return {
+    name,
+    arch: archOfGentoo(arch),
+    repositories: binhosts.map((binhost) => binhost.name),
+    packages: atoms.map((atom): Request => ({ atom, use: [], where: at('request') })),
+    use: words('use'),
+    mask: words('packageMask').map((atom) => ({ atom, where: at('packageMask') })),
+    unmask: words('packageUnmask').map((atom) => ({ atom, where: at('packageUnmask') })),
+    provided: words('packageProvided').map((cpv) => ({ ...providedOf(cpv), reason: 'packageProvided' })),
+    recommends: false,
+    keywords,
+    ...(licenses && { licenses }),
+    licenseGroups: Object.fromEntries(
+      Object.entries(groups).map(([group, members]) => [
+        group,
+        listOfText(members, `config.licenseGroups.${group}`),
+      ]),
+    ),
+    usePolicy,
+    settings,
+    sets: Object.fromEntries(sets),
+    chosts,
+    profileUse: words('profileUse'),
+    useForce: forced('useForce', 'packageUseForce'),
+    useMask: forced('useMask', 'packageUseMask'),
+    soname: request['sonameDeps'] === true ? 'require' : 'check',
+    sonameProvided: words('sonameProvided').flatMap(sonameOf),
+    ...(config['strict'] === true && { strict: true }),
+    ...(config['prefer'] === 'minimal' && { prefer: 'minimal' as const }),
+    ...(depTypes && { depTypes }),
+  }
+}
+
+const POLICIES: ReadonlyMap<string, 'any' | 'exact' | 'listed'> = new Map([
+  ['n', 'any'],
+  ['y', 'exact'],
+  ['any', 'any'],
+  ['exact', 'exact'],
+  ['listed', 'listed'],
+])
+
+function settingsIn(config: Members, key: string, kind: 'use' | 'keywords' | 'licenses'): Setting[] {
+  return listOf(config[key] ?? [], `config.${key}`).map((each, at) => {
+    const place = `config.${key}[${at}]`
+    const entry = record(each, place)
+    const atom = text(entry['atom'], `${place}.atom`)
+    const words = listOfText(entry[kind] ?? [], `${place}.${kind}`)
+    const empty = { use: [], keywords: [], licenses: [], where: { file: key, line: at + 1, column: 1 } }
+    return { ...empty, atom, [kind]: words }
+  })
+}
+
+function depTypesOf(value: unknown): NonNullable<ResolveInput['depTypes']> {
+  return listOfText(value, 'request.depTypes').flatMap((word) => {
+    if (word === 'RDEPEND' || word === 'PDEPEND' || word === 'IDEPEND') return [word]
+    if (word === 'DEPEND' || word === 'BDEPEND') return []
+    throw invalid(`request.depTypes: expected RDEPEND, PDEPEND or IDEPEND, found ${JSON.stringify(word)}`)
+  })
+}
+
+function providedOf(cpv: string): { readonly name: string; readonly version: string } {
+  const found = splitVersion(cpv)
+  if (!found)
+    throw invalid(`config.packageProvided: expected category/package-version, found ${JSON.stringify(cpv)}`)
+  return found
+}
+
+/** `x86_64 libfoo.so.1` as in soname.provided; also written with a colon. */
+function sonameOf(words: string): string[] {
+  const [abi = '', ...names] = words.split(/\s+/)
+  return parseSonames(`${abi.replace(/:$/, '')}: ${names.join(' ')}`)
+}
+
+function escaped(chost: string): string {
+  return chost.replaceAll(/[.+*?()[\]{}|\\^$]/g, String.raw`\$&`)
+}
+
+function asPattern(pattern: string): string {
+  try {
+    return new RegExp(pattern).source
+  } catch {
+    throw invalid(`config.acceptChosts: not a regular expression: ${JSON.stringify(pattern)}`)
+  }
+}
+
+type Members = { readonly [key: string]: unknown }
+
+function invalid(message: string): Stage5Error {
+  return new Stage5Error('S5_UNIVERSE_INVALID', message)
+}
+
+function record(value: unknown, where: string): Members {
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    throw invalid(`${where}: expected an object`)
+  return value as Members
+}
+
+function listOf(value: unknown, where: string): readonly unknown[] {
+  if (!Array.isArray(value)) throw invalid(`${where}: expected a list`)
+  return value
+}
+
+function text(value: unknown, where: string): string {
+  if (typeof value !== 'string') throw invalid(`${where}: expected a string`)
+  return value
+}
+
+function listOfText(value: unknown, where: string): readonly string[] {
+  return listOf(value, where).map((each, at) => text(each, `${where}[${at}]`))
+}
+
+/** String members; numbers are taken as written, what else there is (REPO_REVISIONS) is left out. */
+function strings(value: Members, where: string): ReadonlyMap<string, string> {
+  const found = new Map<string, string>()
+  for (const [key, member] of Object.entries(value)) {
+    if (typeof member === 'string') found.set(key, member)
+    else if (typeof member === 'number') found.set(key, String(member))
+    else if (['CPV', 'RDEPEND', 'PDEPEND', 'SLOT', 'USE', 'IUSE', 'KEYWORDS'].includes(key))
+      throw invalid(`${where}.${key}: expected a string`)
+  }
+  return found
+}
+
+/** An answer in the interchange format. */
+export interface Answer {
+  readonly ok: boolean
+  readonly data: Json
+}
+
+/** @throws S5_ATOM_SYNTAX, S5_PROFILE_INVALID for what the request says */
+export function answerUniverse({ input, indexes, problems }: Universe): Answer {
+  const resolution = resolve(input, indexes)
+  return {
+    ok: resolution.ok,
+    data: resolution.ok ? solved(resolution, problems) : refused(resolution, problems),
+  }
+}
+
+function solved(
+  { packages, members, heldBack, sonameMissing, optimal }: Extract<Resolution, { ok: true }>,
+  problems: readonly string[],
+): Json {
+  return {
+    ok: true,
+    packages: members.map((pkg, at) => ({
+      cpv: `${pkg.name}-${pkg.version}`,
+      buildId: pkg.buildId === 0 ? null : pkg.buildId,
+      slot: pkg.subslot === pkg.slot ? pkg.slot : `${pkg.slot}/${pkg.subslot}`,
+      repo: pkg.gentoo?.repository ?? '',
+      binhost: pkg.repo,
+      use: [...pkg.use],
+      why: (packages[at]?.because ?? []).map(whyOf),
+    })),
+    order: members.map(titleOf),
+    heldBack: heldBack.map((one) => ({ ...one, because: [...one.because] })),
+    sonameMissing: sonameMissing.map((one) => ({
+      ...one,
+      neededBy: [...one.neededBy],
+      providers: [...one.providers],
+    })),
+    optimal,
+    ...(problems.length > 0 && { ignored: [...problems] }),
+  }
+}
+
+/** `profile: ATOM`, or `NAME: DEPENDENCY`. */
+function whyOf(because: string): Json {
+  const colon = because.indexOf(': ')
+  const by = because.slice(0, colon)
+  return { by: by === 'profile' ? 'request' : by, dep: because.slice(colon + 2) }
+}
+
+function refused(refusal: Extract<Resolution, { ok: false }>, problems: readonly string[]): Json {
+  const { conflict, message } = refusal
+  const isNoMatch =
+    refusal.code === 'S5_PACKAGE_UNKNOWN' ||
+    conflict.some((reason) => reason.kind === 'request' && reason.fits.length === 0)
+  const missing = buildsOf(conflict).map(buildCommand)
+  return {
+    ok: false,
+    error: {
+      kind: isNoMatch ? 'no-match' : 'unsatisfiable',
+      message,
+      steps: conflict.map(stepOf),
+      ...(missing.length > 0 && { builds: missing }),
+    },
+    ...(problems.length > 0 && { ignored: [...problems] }),
+  }
+}
+
+function stepOf(reason: Reason): Json {
+  const { text: sentence } = reason
+  switch (reason.kind) {
+    case 'unknown':
+      return { package: 'request', dep: reason.atom, rejected: [], text: sentence }
+    case 'request':
+      return {
+        package: 'request',
+        dep: reason.atom,
+        rejected: reason.rejected.map((one) => rejectedOf(one)),
+        text: sentence,
+      }
+    case 'needs':
+      return {
+        package: reason.pkg,
+        dep: reason.item,
+        rejected: reason.rejected.map((one) => rejectedOf(one)),
+        text: sentence,
+      }
+    case 'blocks':
+      return {
+        package: reason.pkg,
+        dep: `!${reason.atom}`,
+        rejected: reason.others.map((pkg) => ({ package: pkg, because: 'blocked' })),
+        text: sentence,
+      }
+    case 'slot':
+      return {
+        package: reason.name,
+        dep: 'one build in a slot',
+        rejected: reason.packages.map((pkg) => ({ package: pkg, because: 'the same slot' })),
+        text: sentence,
+      }
+    case 'unreadable':
+      return {
+        package: reason.pkg,
+        dep: '',
+        rejected: [{ package: reason.pkg, because: reason.problem }],
+        text: sentence,
+      }
+    case 'held-back':
+      return {
+        package: 'request',
+        dep: reason.best,
+        rejected: reason.because.map((because) => ({ package: reason.best, because })),
+        text: sentence,
+      }
+  }
+}
+
+function rejectedOf({ pkg, because }: { readonly pkg: string; readonly because: string }): Json {
+  return { package: pkg, because }
+}
+
+/** The answer to a universe that cannot be read. */
+export function invalidAnswer(error: unknown): Json {
+  if (
+    !isStage5Error(error, 'S5_UNIVERSE_INVALID') &&
+    !isStage5Error(error, 'S5_ATOM_SYNTAX') &&
+    !isStage5Error(error, 'S5_PROFILE_INVALID')
+  )
+    throw error
+  return { ok: false, error: { kind: 'invalid', message: error.message, steps: [] } }
+}
