@@ -18,6 +18,7 @@ import type { Root } from '../tree/root.ts'
 import type { Unpacked } from '../tree/unpacked.ts'
 import { emitAll } from './emit-all.ts'
 import { mustKeepLedger, type Settled } from './lock-file.ts'
+import { pinned } from './pin.ts'
 import type { Recipe } from './recipe.ts'
 import { timed } from './timed.ts'
 import { unpackAll } from './unpack-all.ts'
@@ -52,9 +53,10 @@ export interface Composed {
   readonly packages: readonly Unpacked[]
 }
 
-/** lock → root: packages are unpacked into the store, merged, and led through the stages of the pipeline. */
-export async function compose(world: World, recipe: Recipe, lock: Lock): Promise<Composed> {
+/** lock → root: packages are pinned where they are not yet, unpacked into the store, merged, and led through the stages of the pipeline. */
+export async function compose(world: World, recipe: Recipe, unpinned: Lock): Promise<Composed> {
   const store = await world.store()
+  const lock = await pinned(world, unpinned)
   const packages = await timed(world, 'unpack', () => unpackAll(world, lock))
   const merged = mergeTrees(
     packages.map(({ tree }) => tree),

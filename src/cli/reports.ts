@@ -95,7 +95,7 @@ export function manifest(facts: {
       date: facts.date,
     },
     root: facts.rootDigest,
-    repositories: lock.repositories.map(({ name, kind, snapshot, date }) => ({ name, kind, snapshot, date })),
+    repositories: lock.repositories.map((repository) => ({ ...repository })),
     packages: lock.packages.map((pkg) => ({
       label: labelOf(pkg),
       name: pkg.name,

@@ -1,18 +1,23 @@
 /** lock → packages: every package fetched, checked, unpacked into the store; what was unpacked before is only read. */
 import { type Digest, digestOf } from '../base/digest.ts'
+import { Stage5Error } from '../base/errors.ts'
 import { labelOf } from '../pkg/package.ts'
 import type { Locked, Lock } from '../resolve/lock.ts'
+import { trustDigest, type Trust } from '../repo/package-trust.ts'
 import type { Unpacked } from '../tree/unpacked.ts'
 import { ingest, openIngest } from '../jobs/ingest.ts'
 import type { World } from './world.ts'
 
 /** Raise when unpacking the same file gives another tree than before. */
 const READER_VERSION = 1
+const KINDS = { deb: 'deb', semver: 'native', ebuild: 'gentoo' } as const
 
 /** In the order of the lock. */
 export async function unpackAll(world: World, lock: Lock): Promise<readonly Unpacked[]> {
   const store = await world.store()
-  const known = await Promise.all(lock.packages.map((pkg) => store.unpacked(recordKey(pkg))))
+  const trust = await trustOf(world, lock)
+  const keys = await Promise.all(lock.packages.map((pkg) => recordKey(pkg, trust(pkg))))
+  const known = await Promise.all(keys.map((key) => store.unpacked(key)))
   const missing = lock.packages.filter((_, at) => known[at] === undefined)
   if (missing.length === 0) return known as readonly Unpacked[]
 
@@ -26,14 +31,16 @@ export async function unpackAll(world: World, lock: Lock): Promise<readonly Unpa
         world.signal.throwIfAborted()
         const repository = await world.repository(pkg.repo)
         const file = await repository.fetch(pkg, world.signal)
-        const kind = pkg.scheme === 'deb' ? 'deb' : 'native'
         const name = labelOf(pkg)
+        const { version, arch, slot, use, buildId } = pkg
+        const needed = trust(pkg)
         const job = {
-          kind,
+          kind: KINDS[pkg.scheme],
           file,
           label: name,
-          expect: { name: pkg.name, version: pkg.version, arch: pkg.arch },
-        } as const
+          expect: { name: pkg.name, version, arch, slot, use, buildId },
+          ...(needed && { trust: needed }),
+        }
         const unpacked = await ingest(threads, transaction, store, job, world.signal)
         made.set(pkg, unpacked)
         const { length } = unpacked.tree.names
@@ -48,10 +55,36 @@ export async function unpackAll(world: World, lock: Lock): Promise<readonly Unpa
     ),
   )
   await transaction.commit()
-  for (const [pkg, unpacked] of made) await store.setUnpacked(recordKey(pkg), unpacked)
+  for (const [at, pkg] of lock.packages.entries()) {
+    const unpacked = made.get(pkg)
+    if (unpacked) await store.setUnpacked(keys[at] as Digest, unpacked)
+  }
   return lock.packages.map((pkg, at) => known[at] ?? (made.get(pkg) as Unpacked))
 }
 
-function recordKey(pkg: Locked): Digest {
-  return digestOf(`unpacked ${READER_VERSION} ${labelOf(pkg)} ${pkg.scheme} ${pkg.sha256}`)
+/**
+ * Whose signatures the packages of the lock need.
+ * @throws S5_LOCK_STALE when the policy of a repository is another one than the lock was made with
+ */
+async function trustOf(world: World, lock: Lock): Promise<(pkg: Locked) => Trust | undefined> {
+  const found = new Map<Locked, Trust>()
+  for (const { name, signatures } of lock.repositories) {
+    if (signatures === undefined) continue
+    const repository = await world.repository(name)
+    const policy = await repository.policy?.()
+    if (policy !== signatures)
+      throw new Stage5Error(
+        'S5_LOCK_STALE',
+        `the lock was made with signatures: ${signatures} of ${name}, now they are: ${policy ?? 'none'}`,
+        { hint: `stage5 lock ${lock.profile}` },
+      )
+    for (const pkg of lock.packages)
+      if (pkg.repo === name && repository.trust) found.set(pkg, await repository.trust(pkg))
+  }
+  return (pkg) => found.get(pkg)
+}
+
+async function recordKey(pkg: Locked, trust: Trust | undefined): Promise<Digest> {
+  const how = trust === undefined ? '' : ` ${await trustDigest(trust)}`
+  return digestOf(`unpacked ${READER_VERSION} ${labelOf(pkg)} ${pkg.scheme} ${pkg.sha256}${how}`)
 }

@@ -8,6 +8,7 @@ import type { Report } from '../base/events.ts'
 import type { Limit } from '../base/limit.ts'
 import { type Fetcher, openFetcher } from '../host/fetch.ts'
 import { openArchive } from '../repo/archive.ts'
+import { openBinhost } from '../repo/binhost.ts'
 import { openNative } from '../repo/native.ts'
 import type { Repository } from '../repo/repository.ts'
 import { loadRepository } from '../resolve/load-repository.ts'
@@ -39,6 +40,8 @@ export interface World extends AsyncDisposable {
   readonly store: () => Promise<Store>
   readonly repository: (name: string) => Promise<Repository>
 }
+
+const OPENERS = { debian: openArchive, native: openNative, gentoo: openBinhost } as const
 
 /** The folder that holds the bundled profiles, repositories and stages. */
 const BUNDLE = resolve(fileURLToPath(new URL('../..', import.meta.url)))
@@ -77,7 +80,7 @@ export function openWorld(options: WorldOptions, report: Report, signal: AbortSi
     const opened = await openTheStore()
     fetcher ??= openFetcher({ offline: options.offline, report })
     const repositoryWorld = { fetcher, directory: join(opened.downloads, name), now: () => now(), report }
-    return spec.kind === 'native' ? openNative(spec, repositoryWorld) : openArchive(spec, repositoryWorld)
+    return OPENERS[spec.kind](spec, repositoryWorld)
   }
 
   return {

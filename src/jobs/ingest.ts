@@ -1,6 +1,7 @@
 /** One package file to a tree and contents in the store: the same work here or on a worker thread. */
 import type { Digest } from '../base/digest.ts'
 import type { Pool } from '../host/pool.ts'
+import { unpackGentoo } from '../repo/unpack-gentoo.ts'
 import { unpackDeb, unpackNative } from '../repo/unpack.ts'
 import { bodiesIn, type Store, type Transaction } from '../store/store.ts'
 import { parseTree, printTree } from '../tree/text.ts'
@@ -51,8 +52,13 @@ function unpack(
   bodies: Bodies,
   signal: AbortSignal,
 ): Promise<Unpacked> {
-  const { kind, file, label, expect } = job
-  return kind === 'deb'
-    ? unpackDeb(file, bodies, { label, expect, signal })
-    : unpackNative(file, bodies, { label, signal })
+  const { kind, file, label, expect, trust } = job
+  switch (kind) {
+    case 'deb':
+      return unpackDeb(file, bodies, { label, expect, signal })
+    case 'native':
+      return unpackNative(file, bodies, { label, signal })
+    case 'gentoo':
+      return unpackGentoo(file, bodies, { label, expect, signal, ...(trust && { trust }) })
+  }
 }

@@ -1,15 +1,20 @@
 /** The jobs that worker threads do, with what goes in and what comes out. All of it survives structured clone. */
 import type { Codec } from '../emit/emitter.ts'
+import type { Trust } from '../repo/package-trust.ts'
+import type { Expected } from '../repo/unpack-control.ts'
+import type { ExpectedBuild } from '../repo/unpack-metadata.ts'
 import type { Staged } from '../store/store.ts'
 import type { Ranges } from './parts.ts'
 
 /** Unpack one package file into a staging directory of the store. */
 export interface IngestInput {
-  readonly kind: 'deb' | 'native'
+  readonly kind: 'deb' | 'native' | 'gentoo'
   readonly file: string
   /** Owner label of every name. */
   readonly label: string
-  readonly expect: { readonly name: string; readonly version: string; readonly arch: string }
+  readonly expect: Expected & ExpectedBuild
+  /** Gentoo: whose signature the package needs. */
+  readonly trust?: Trust
   /** Directory of the transaction. */
   readonly staging: string
   /** Path of the store: contents that are there already are not written again. */

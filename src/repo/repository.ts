@@ -1,6 +1,8 @@
 /** The port of repositories: the two things that differ between a Debian archive, a native folder and a binhost. */
 import type { Index } from '../pkg/package.ts'
+import type { Digest } from '../base/digest.ts'
 import type { Locked } from '../resolve/lock.ts'
+import type { SignaturePolicy, Trust } from './package-trust.ts'
 
 export interface Repository {
   readonly name: string
@@ -15,4 +17,14 @@ export interface Repository {
    * @throws S5_DIGEST_MISMATCH, S5_FETCH_FAILED, S5_OFFLINE
    */
   fetch(pkg: Locked, signal: AbortSignal): Promise<string>
+  /**
+   * SHA256 of a package that the index lists with weaker sums only: fetched, and checked as far as that goes without
+   * unpacking. Where there is none, indexes have SHA256.
+   * @throws as `fetch`; S5_ARCHIVE_REFUSED, S5_SIGNATURE_BAD
+   */
+  pin?(pkg: Locked, signal: AbortSignal): Promise<Digest>
+  /** Whose signature a package needs; without it, signatures are those of the index. */
+  trust?(pkg: Locked): Promise<Trust>
+  /** What the lock shows of it. */
+  policy?(): Promise<SignaturePolicy>
 }

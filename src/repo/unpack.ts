@@ -133,11 +133,11 @@ async function fromFile(
 }
 
 /** Names the package in every refusal, and tells package and file apart in its data. */
-export async function refusing(
+export async function refusing<T>(
   source: { readonly name: string },
   { label, signal }: NativeOptions,
-  work: (name: string) => Promise<Unpacked>,
-): Promise<Unpacked> {
+  work: (name: string) => Promise<T>,
+): Promise<T> {
   signal.throwIfAborted()
   try {
     return await work(`${label} (${source.name})`)

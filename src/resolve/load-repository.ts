@@ -2,6 +2,7 @@
 import {
   boolean,
   decodeDocument,
+  integer,
   list,
   object,
   oneOf,
@@ -13,7 +14,7 @@ import {
   shortOrLong,
   string,
 } from '../base/shape.ts'
-import type { RepositorySpec } from './profile.ts'
+import type { GentooSpec, RepositorySpec } from './profile.ts'
 import { type ListDirectory, type ReadFile, unknownName } from './project.ts'
 import { formatNumber, line, text } from './shape-words.ts'
 import { readYaml } from './shape-yaml.ts'
@@ -47,17 +48,34 @@ const source = object('a source such as {uri: https://…, suites: [stable], com
   ),
 })
 
-const repository = object('a map with kind: debian or kind: native', {
+const binhost = object('a binhost such as {name: official, uri: https://…}', {
+  name: required(
+    string({ pattern: /^[A-Za-z0-9][A-Za-z0-9._-]*$/, expected: 'a name' }),
+    'What the lock calls it.',
+  ),
+  uri: required(line('an address or a folder'), 'Address, or folder (absolute, or relative to this file).'),
+  priority: optional(integer(-1_000_000, 1_000_000), 0, 'A higher one is preferred.'),
+  index: optional(indexName(), '', 'Index to try before Packages.gz and Packages, such as Packages.zst.'),
+})
+
+function indexName(): Shape<string> {
+  return string({
+    pattern: /^Packages(\.(gz|xz|zst|bz2))?$/,
+    expected: 'Packages, or Packages.gz, .xz, .zst, .bz2',
+  })
+}
+
+const repository = object('a map with kind: debian, native or gentoo', {
   stage5: optional(formatNumber(), 1, 'Format of this file.'),
   kind: required(
-    oneOf('debian', 'native'),
-    'Debian archive, or a folder of native packages with index.yaml.',
+    oneOf('debian', 'native', 'gentoo'),
+    'Debian archive, a folder of native packages with index.yaml, or Gentoo binhosts.',
   ),
   description: optional(text('a sentence'), '', 'What the repository holds.'),
   from: optional(
-    oneOf('apt', 'listed'),
+    oneOf('apt', 'listed', 'binrepos'),
     undefined,
-    'apt: the sources of the machine; listed: those under sources. Default: listed when there are some, else apt.',
+    "apt: the sources of the machine; listed: those under sources. Default: listed when there are some, else apt. Gentoo: binrepos: the binhosts of the machine's Portage.",
   ),
   sources: optional(list(source), [], 'Debian: archives with their suites and keys.'),
   suites: optional(
@@ -76,6 +94,33 @@ const repository = object('a map with kind: debian or kind: native', {
     '',
     'Native: folder (absolute, or relative to this file) or address.',
   ),
+  uri: optional(
+    line('a folder or an http(s) address'),
+    '',
+    'Gentoo: the only binhost: PKGDIR (absolute, or relative to this file) or address.',
+  ),
+  index: optional(indexName(), '', 'Gentoo: index to try first, with uri.'),
+  binhosts: optional(list(binhost), [], 'Gentoo: several binhosts.'),
+  config: optional(
+    line('a folder'),
+    '/etc/portage',
+    'Gentoo, from: binrepos: folder of binrepos.conf, or that file.',
+  ),
+  signatures: optional(
+    oneOf('require', 'if-present', 'off'),
+    undefined,
+    'Gentoo: whether packages must be signed. Default: require with a keyring; off for a folder without one.',
+  ),
+  keyring: optional(
+    oneOrMore(string({ expected: 'a keyring file, a fingerprint or an armoured key' })),
+    [],
+    'Gentoo: keyring files (absolute, or relative to this file), fingerprints, or one armoured key block.',
+  ),
+  checkTimestamp: optional(
+    boolean(),
+    true,
+    'Gentoo: whether an index older than the last one, or of the future, is refused.',
+  ),
 })
 
 const spec = refined(repository, (value, node, to): Omit<RepositorySpec, 'name' | 'file'> | undefined => {
@@ -86,6 +131,16 @@ const spec = refined(repository, (value, node, to): Omit<RepositorySpec, 'name' 
   const written = (key: string): boolean =>
     node.kind === 'map' && node.members.some((member) => member.key === key)
   const debianOnly = ['from', 'sources', 'suites', 'components', 'checkValidUntil']
+  const gentooOnly = ['uri', 'index', 'binhosts', 'config', 'signatures', 'keyring', 'checkTimestamp']
+  if (rest.kind === 'gentoo') {
+    const wrong = [...debianOnly.slice(1), 'url'].find(written)
+    if (wrong) return to.report(at(wrong), `the key "${wrong}" does not belong to kind: gentoo`)
+    const gentoo = gentooOf(value, (key, message) => to.report(key === '' ? node : at(key), message))
+    return gentoo && { ...rest, from: 'listed', gentoo }
+  }
+  const wrong = gentooOnly.find(written)
+  if (wrong) return to.report(at(wrong), `the key "${wrong}" belongs to kind: gentoo`)
+  if (value.from === 'binrepos') return to.report(at('from'), 'from: binrepos belongs to kind: gentoo')
   if (rest.kind === 'native') {
     const wrong = debianOnly.find(written)
     if (wrong) return to.report(at(wrong), `the key "${wrong}" belongs to kind: debian`)
@@ -102,6 +157,50 @@ const spec = refined(repository, (value, node, to): Omit<RepositorySpec, 'name' 
     return to.report(at('suites'), 'with listed sources, suites and components stand in each source')
   return { ...rest, from }
 })
+
+interface GentooKeys {
+  readonly from: 'apt' | 'listed' | 'binrepos' | undefined
+  readonly uri: string
+  readonly index: string
+  readonly binhosts: GentooSpec['binhosts']
+  readonly config: string
+  readonly signatures: GentooSpec['signatures'] | undefined
+  readonly keyring: readonly string[]
+  readonly checkTimestamp: boolean
+}
+
+function gentooOf(
+  value: GentooKeys,
+  report: (key: string, message: string) => undefined,
+): GentooSpec | undefined {
+  const { from, uri, index, config, keyring, checkTimestamp } = value
+  if (from === 'apt') return report('from', 'expected listed or binrepos for kind: gentoo, found apt')
+  const single = uri === '' ? [] : [{ name: '', uri, priority: 0, index }]
+  const binhosts = [...single, ...value.binhosts]
+  if (uri !== '' && value.binhosts.length > 0) return report('uri', 'expected either uri or binhosts')
+  if (uri === '' && index !== '') return report('index', 'with binhosts, index stands in each of them')
+  if (from === 'binrepos' && binhosts.length > 0)
+    return report(uri === '' ? 'binhosts' : 'uri', 'expected no binhosts beside from: binrepos')
+  if (from !== 'binrepos' && binhosts.length === 0)
+    return report('', 'expected the key "uri" or "binhosts" for kind: gentoo')
+  const twice = binhosts.find(({ name }, at) => binhosts.findIndex((one) => one.name === name) < at)
+  if (twice) return report('binhosts', `two binhosts are called ${twice.name}`)
+  const remote = binhosts.find((one) => /^https?:/i.test(one.uri))
+  if (remote && value.signatures === undefined && keyring.length === 0)
+    return report('', `expected a keyring for ${remote.uri}, or signatures: off to go without`)
+  const signatures = value.signatures ?? (keyring.length > 0 ? 'require' : 'off')
+  if (signatures !== 'off' && keyring.length === 0 && from !== 'binrepos')
+    return report('signatures', `expected a keyring for signatures: ${signatures}`)
+  return {
+    from: from === 'binrepos' ? 'binrepos' : 'listed',
+    config,
+    binhosts,
+    signatures,
+    isPolicyWritten: value.signatures !== undefined,
+    keyring,
+    checkTimestamp,
+  }
+}
 
 /**
  * What `repos/NAME.yaml` says.

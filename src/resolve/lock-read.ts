@@ -123,12 +123,16 @@ function lockOf(value: unknown): Lock {
 }
 
 function repositoryOf(value: unknown, path: Path): LockedRepository {
-  const map = members(value, path, ['name', 'kind', 'snapshot', 'date'])
+  const map = members(value, path, ['name', 'kind', 'snapshot', 'date', 'signatures'])
+  const signatures = map.has('signatures') ? string(map, 'signatures', path) : undefined
   return {
     name: string(map, 'name', path),
     kind: oneOf(string(map, 'kind', path), ['debian', 'native', 'gentoo'], [...path, 'kind']),
     snapshot: string(map, 'snapshot', path),
     date: integer(map, 'date', path),
+    ...(signatures === undefined
+      ? {}
+      : { signatures: oneOf(signatures, ['require', 'if-present', 'off'], [...path, 'signatures']) }),
   }
 }
 

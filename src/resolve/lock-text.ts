@@ -19,11 +19,12 @@ export function printLock(lock: Lock): string {
     `version: ${lock.version}`,
     `profile: ${scalar(lock.profile)}`,
     `input: ${scalar(lock.input)}`,
-    ...block('repositories', lock.repositories, ({ name, kind, snapshot, date }) => [
+    ...block('repositories', lock.repositories, ({ name, kind, snapshot, date, signatures }) => [
       `name: ${scalar(name)}`,
       `kind: ${kind}`,
       `snapshot: ${scalar(snapshot)}`,
       `date: ${date}`,
+      ...(signatures === undefined ? [] : [`signatures: ${scalar(signatures)}`]),
     ]),
     ...ledger('users', users),
     ...ledger('groups', groups),

@@ -25,6 +25,8 @@ export interface LockedRepository {
   readonly snapshot: string
   /** Seconds since 1970, 0 when unknown. */
   readonly date: number
+  /** Gentoo: the policy for signatures of packages that the lock was made with. */
+  readonly signatures?: 'require' | 'if-present' | 'off'
 }
 
 /** Numbers given to users and groups, so that a new package never changes an old number. */

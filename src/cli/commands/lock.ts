@@ -4,6 +4,7 @@ import { diffLocks, printLockDiff } from '../../resolve/lock-diff.ts'
 import type { Command } from '../command.ts'
 import { plan } from '../flow.ts'
 import { readLock, writeLock } from '../lock-file.ts'
+import { pinned } from '../pin.ts'
 import { loadRecipe } from '../recipe.ts'
 import { Stage5Error } from '../../base/errors.ts'
 import { shownPath } from '../world.ts'
@@ -20,7 +21,7 @@ export const lock: Command = {
     const { profile } = await loadRecipe(world, words.arguments[0] as string)
     const before = await readLock(world, profile.name)
     const fresh = await plan(world, profile, words.options['keep'] ? before : undefined)
-    const after = { ...fresh, ids: before?.ids ?? fresh.ids }
+    const after = await pinned(world, { ...fresh, ids: before?.ids ?? fresh.ids }, before)
     const path = await writeLock(world, after)
     const diff = diffLocks(before, after)
     return {

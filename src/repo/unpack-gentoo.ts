@@ -1,0 +1,40 @@
+/** A Gentoo package of either form: told apart by its first bytes, as Portage does, or by its name. */
+import type { Bodies } from '../tree/bodies.ts'
+import type { Unpacked } from '../tree/unpacked.ts'
+import { checkTrust, type Trust } from './package-trust.ts'
+import { type RandomSource, withSource } from './source.ts'
+import { unpackGpkgFrom, verifyGpkg } from './unpack-gpkg.ts'
+import { refusing } from './unpack.ts'
+import { type GentooOptions, readXpak, unpackXpakFrom } from './unpack-xpak.ts'
+
+/** @throws as `unpackGpkg` and `unpackXpak` */
+export function unpackGentoo(file: string, bodies: Bodies, options: GentooOptions): Promise<Unpacked> {
+  return withSource(file, options.label, async (source) =>
+    (await isGpkg(source))
+      ? unpackGpkgFrom(source, bodies, options)
+      : unpackXpakFrom(source, bodies, options),
+  )
+}
+
+/**
+ * What can be said of a package without unpacking it: whole in its form, and signed as it must be.
+ * @throws S5_ARCHIVE_REFUSED, S5_SIGNATURE_BAD
+ */
+export function verifyGentoo(
+  file: string,
+  options: { readonly label: string; readonly signal: AbortSignal; readonly trust: Trust },
+): Promise<void> {
+  const { label, signal, trust } = options
+  return withSource(file, label, (source) =>
+    refusing(source, options, async (name) => {
+      if (await isGpkg(source)) return void (await verifyGpkg(source, name, signal, trust))
+      checkTrust(trust, false, name)
+      await readXpak(source, name)
+    }),
+  )
+}
+
+async function isGpkg(source: RandomSource): Promise<boolean> {
+  if (source.name.endsWith('.gpkg.tar')) return true
+  return Buffer.from(await source.read(0, 100)).includes('/gpkg-1\0')
+}
