@@ -17,7 +17,7 @@ if (Number(process.versions.node.split('.')[0]) >= 24) {
   const { status, error } = spawnSync(node, process.argv.slice(1), { stdio: 'inherit' })
   if (error)
     console.error(
-      `stage5: Node ${process.versions.node} is too old, 24 or newer is needed; in a checkout run: npm ci`,
+      `stage5: Node ${process.versions.node} is too old, 24 or newer is needed; in a checkout run: npm install`,
     )
   process.exitCode = error ? 1 : (status ?? 130)
 }
