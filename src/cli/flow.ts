@@ -53,7 +53,7 @@ export interface Composed {
   readonly packages: readonly Unpacked[]
 }
 
-/** lock → root: packages are pinned where they are not yet, unpacked into the store, merged, and led through the stages of the pipeline. */
+/** lock → root: packages are pinned and unpacked into the store, merged, and led through the stages of the pipeline. */
 export async function compose(world: World, recipe: Recipe, unpinned: Lock): Promise<Composed> {
   const store = await world.store()
   const lock = await pinned(world, unpinned)

@@ -16,8 +16,12 @@ const KINDS = { deb: 'deb', semver: 'native', ebuild: 'gentoo' } as const
 export async function unpackAll(world: World, lock: Lock): Promise<readonly Unpacked[]> {
   const store = await world.store()
   const trust = await trustOf(world, lock)
-  const keys = await Promise.all(lock.packages.map((pkg) => recordKey(pkg, trust(pkg))))
-  const known = await Promise.all(keys.map((key) => store.unpacked(key)))
+  const known = await Promise.all(
+    lock.packages.map(async (pkg) => {
+      const found = await store.unpacked(recordKey(pkg))
+      return found && isTrusted(found, trust.get(pkg)) ? found : undefined
+    }),
+  )
   const missing = lock.packages.filter((_, at) => known[at] === undefined)
   if (missing.length === 0) return known as readonly Unpacked[]
 
@@ -33,16 +37,16 @@ export async function unpackAll(world: World, lock: Lock): Promise<readonly Unpa
         const file = await repository.fetch(pkg, world.signal)
         const name = labelOf(pkg)
         const { version, arch, slot, use, buildId } = pkg
-        const needed = trust(pkg)
+        const needed = trust.get(pkg)
         const job = {
           kind: KINDS[pkg.scheme],
           file,
           label: name,
           expect: { name: pkg.name, version, arch, slot, use, buildId },
-          ...(needed && { trust: needed }),
+          ...(needed && { trust: needed.trust }),
         }
         const unpacked = await ingest(threads, transaction, store, job, world.signal)
-        made.set(pkg, unpacked)
+        made.set(pkg, needed ? judgedBy(unpacked, needed) : unpacked)
         const { length } = unpacked.tree.names
         world.report({
           kind: 'package.unpacked',
@@ -55,10 +59,7 @@ export async function unpackAll(world: World, lock: Lock): Promise<readonly Unpa
     ),
   )
   await transaction.commit()
-  for (const [at, pkg] of lock.packages.entries()) {
-    const unpacked = made.get(pkg)
-    if (unpacked) await store.setUnpacked(keys[at] as Digest, unpacked)
-  }
+  for (const [pkg, unpacked] of made) await store.setUnpacked(recordKey(pkg), unpacked)
   return lock.packages.map((pkg, at) => known[at] ?? (made.get(pkg) as Unpacked))
 }
 
@@ -66,8 +67,8 @@ export async function unpackAll(world: World, lock: Lock): Promise<readonly Unpa
  * Whose signatures the packages of the lock need.
  * @throws S5_LOCK_STALE when the policy of a repository is another one than the lock was made with
  */
-async function trustOf(world: World, lock: Lock): Promise<(pkg: Locked) => Trust | undefined> {
-  const found = new Map<Locked, Trust>()
+async function trustOf(world: World, lock: Lock): Promise<ReadonlyMap<Locked, Judge>> {
+  const found = new Map<Locked, Judge>()
   for (const { name, signatures } of lock.repositories) {
     if (signatures === undefined) continue
     const repository = await world.repository(name)
@@ -78,13 +79,31 @@ async function trustOf(world: World, lock: Lock): Promise<(pkg: Locked) => Trust
         `the lock was made with signatures: ${signatures} of ${name}, now they are: ${policy ?? 'none'}`,
         { hint: `stage5 lock ${lock.profile}` },
       )
-    for (const pkg of lock.packages)
-      if (pkg.repo === name && repository.trust) found.set(pkg, await repository.trust(pkg))
+    for (const pkg of lock.packages) {
+      const trust = pkg.repo === name ? await repository.trust?.(pkg) : undefined
+      if (trust) found.set(pkg, { trust, digest: await trustDigest(trust) })
+    }
   }
-  return (pkg) => found.get(pkg)
+  return found
 }
 
-async function recordKey(pkg: Locked, trust: Trust | undefined): Promise<Digest> {
-  const how = trust === undefined ? '' : ` ${await trustDigest(trust)}`
-  return digestOf(`unpacked ${READER_VERSION} ${labelOf(pkg)} ${pkg.scheme} ${pkg.sha256}${how}`)
+interface Judge {
+  readonly trust: Trust
+  readonly digest: Digest
+}
+
+/** Member of a record that says by what its signatures were judged; no member of a package has a slash. */
+const JUDGED = 'stage5/judged'
+
+function judgedBy(unpacked: Unpacked, { digest }: Judge): Unpacked {
+  return { ...unpacked, control: { ...unpacked.control, [JUDGED]: digest } }
+}
+
+function isTrusted({ control }: Unpacked, judge: Judge | undefined): boolean {
+  return !judge || judge.trust.signatures === 'off' || control[JUDGED] === judge.digest
+}
+
+/** Under which the store keeps what a package was unpacked to. */
+export function recordKey(pkg: Locked): Digest {
+  return digestOf(`unpacked ${READER_VERSION} ${labelOf(pkg)} ${pkg.scheme} ${pkg.sha256}`)
 }

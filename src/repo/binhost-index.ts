@@ -103,7 +103,7 @@ export async function acceptIndex(
   return {
     source,
     header,
-    entries: index.entries,
+    entries: () => index.entries(),
     digest,
     bytes: bytes.length,
     file,

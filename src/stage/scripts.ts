@@ -8,6 +8,7 @@ import { lookup } from '../tree/tree.ts'
 import { follow } from '../tree/resolve-path.ts'
 import type { Root } from '../tree/root.ts'
 import type { Entry, Tree } from '../tree/tree.ts'
+import { ebuildPhases } from './ebuild-phases.ts'
 import type { PackageFacts } from './facts.ts'
 import { asJson, landing, placed, withTree } from './generated.ts'
 import { isKnown, NOTHING_KNOWN, type Present, presentIn, ucfCopy } from './script-commands.ts'
@@ -16,9 +17,9 @@ import type { Stage } from './stage.ts'
 
 /** One line of a script that nothing replaces. */
 export interface ScriptLine {
-  /** `preinst` or `postinst`. */
+  /** `preinst` or `postinst`; of an ebuild `pkg_preinst` or `pkg_postinst`. */
   readonly member: string
-  /** From 1. */
+  /** From 1; 0 when the text is not there. */
   readonly line: number
   /** As written, without blanks around it; byte string. */
   readonly text: string
@@ -96,6 +97,8 @@ function unreadable(member: string, lines: readonly string[]): ScriptLine[] {
 
 interface Params {
   readonly packages: readonly Scripted[]
+  /** Gentoo packages whose phases would do something. */
+  readonly phased: readonly Open[]
   /** Package name to reason. */
   readonly acknowledged: { readonly [name: string]: string }
   readonly date: number
@@ -112,15 +115,33 @@ export function scriptedPackages(packages: readonly PackageFacts[], members: rea
   })
 }
 
+/** A package with lines that nothing replaces. */
+interface Open {
+  readonly pkg: Pick<Scripted, 'name' | 'version'>
+  readonly unknown: readonly ScriptLine[]
+}
+
+function phasedPackages(packages: readonly PackageFacts[]): Open[] {
+  return packages
+    .filter(({ scheme }) => scheme === 'ebuild')
+    .map(({ name, version, control }) => ({ pkg: { name, version }, unknown: ebuildPhases(control) }))
+    .filter(({ unknown }) => unknown.length > 0)
+}
+
 export const scripts: Stage = {
   name: 'scripts',
-  version: 1,
+  version: 2,
   pick: ({ packages, profile, date }) =>
-    asJson({ packages: scriptedPackages(packages, MEMBERS), acknowledged: profile.scripts, date }),
+    asJson({
+      packages: scriptedPackages(packages, MEMBERS),
+      phased: phasedPackages(packages),
+      acknowledged: profile.scripts,
+      date,
+    }),
   async run(input, params) {
-    const { packages, acknowledged, date } = params as unknown as Params
+    const { packages, phased, acknowledged, date } = params as unknown as Params
     const verdicts = packages.map((pkg) => ({ pkg, ...classifyScripts(pkg, input.tree) }))
-    const open = verdicts.filter(
+    const open = [...verdicts, ...phased].filter(
       ({ pkg, unknown }) => unknown.length > 0 && !Object.hasOwn(acknowledged, pkg.name),
     )
     if (open.length > 0) throw unacknowledged(open)
@@ -135,12 +156,12 @@ export const scripts: Stage = {
 /** Lines shown of each package. */
 const SHOWN = 3
 
-function unacknowledged(
-  open: readonly { readonly pkg: Scripted; readonly unknown: readonly ScriptLine[] }[],
-): Stage5Error {
+function unacknowledged(open: readonly Open[]): Stage5Error {
   const lines = open.flatMap(({ pkg, unknown }) => [
     `  ${pkg.name} ${pkg.version}`,
-    ...unknown.slice(0, SHOWN).map(({ member, line, text }) => `    ${member}:${line}: ${printable(text)}`),
+    ...unknown
+      .slice(0, SHOWN)
+      .map(({ member, line, text }) => `    ${member}${line === 0 ? '' : `:${line}`}: ${printable(text)}`),
     ...(unknown.length > SHOWN ? [`    and ${unknown.length - SHOWN} more`] : []),
   ])
   const [first] = open

@@ -3,6 +3,7 @@ import { Stage5Error } from '../../base/errors.ts'
 import { nearest } from '../../base/near.ts'
 import type { Index } from '../../pkg/package.ts'
 import { why as chainsOf, whyNot as rejectedBuilds } from '../../resolve/why.ts'
+import { ebuildPhases } from '../../stage/ebuild-phases.ts'
 import type { Command } from '../command.ts'
 import { plan } from '../flow.ts'
 import { readLock, settledLock } from '../lock-file.ts'
@@ -43,10 +44,9 @@ export const why: Command = {
     if (words.options['scripts'] === true) {
       const packages = lock.packages.filter((pkg) => pkg.name === name)
       const [unpacked] = await unpackAll(world, { ...lock, packages })
-      const scripts = SCRIPTS.filter((member) => unpacked?.control[member] !== undefined)
-      const bodies = Object.fromEntries(
-        scripts.map((member) => [member, Buffer.from(unpacked?.control[member] ?? '', 'latin1').toString()]),
-      )
+      const control = unpacked?.control ?? {}
+      const bodies = packages[0]?.scheme === 'ebuild' ? phaseTexts(control) : textsOf(control, SCRIPTS)
+      const scripts = Object.keys(bodies)
       return {
         data: { scripts: bodies },
         text:
@@ -63,6 +63,24 @@ export const why: Command = {
         .join('\n'),
     }
   },
+}
+
+function textsOf(
+  control: { readonly [member: string]: string },
+  members: readonly string[],
+): { [member: string]: string } {
+  const there = members.filter((member) => control[member] !== undefined)
+  return Object.fromEntries(
+    there.map((member) => [member, Buffer.from(control[member] as string, 'latin1').toString()]),
+  )
+}
+
+/** What each phase of an ebuild would do. */
+function phaseTexts(control: { readonly [member: string]: string }): { [member: string]: string } {
+  const texts: { [member: string]: string } = {}
+  for (const { member, text } of ebuildPhases(control))
+    texts[member] = `${texts[member] ?? ''}${Buffer.from(text, 'latin1').toString()}\n`
+  return texts
 }
 
 export const whyNot: Command = {

@@ -1,0 +1,54 @@
+/** What the merge phases of an ebuild would do: read from the ebuild in its build-info, as far as it stands there. */
+import type { ScriptLine } from './scripts.ts'
+
+/** Phases that run when a package is merged for the first time, and may change the root. */
+const PHASES = ['preinst', 'postinst'] as const
+/** Commands that only speak to the person who merges. */
+const MESSAGE = /^(?:elog|einfo|einfon|ewarn|eqawarn|eerror|echo|ebegin|eend|:)(?:\s|$)/
+
+/**
+ * Lines of `pkg_preinst` and `pkg_postinst` that do more than print. A phase that an eclass brings is one line that names
+ * the eclasses.
+ * @param control members of build-info
+ */
+export function ebuildPhases(control: { readonly [member: string]: string }): ScriptLine[] {
+  const defined = wordsOf(control['DEFINED_PHASES'])
+  const ebuild = Object.entries(control).find(([member]) => member.endsWith('.ebuild'))?.[1] ?? ''
+  return PHASES.filter((phase) => defined.includes(phase)).flatMap((phase): ScriptLine[] => {
+    const member = `pkg_${phase}`
+    const body = functionLines(ebuild, member)
+    if (body === undefined) {
+      const from = wordsOf(control['INHERITED']).join(' ')
+      return [
+        { member, line: 0, text: from === '' ? 'not in the ebuild' : `from an eclass, one of: ${from}` },
+      ]
+    }
+    return body
+      .filter(({ text }) => text !== '' && !text.startsWith('#') && !isMessage(text))
+      .map(({ line, text }) => ({ member, line, text }))
+  })
+}
+
+/** A message that starts nothing: no substitution of commands, no second command. */
+function isMessage(text: string): boolean {
+  return MESSAGE.test(text) && !/\$\(|`|[;&|<>]/.test(text.replace(/"[^"$`]*"|'[^']*'/g, ''))
+}
+
+/** From `name() {` to the `}` at the start of a line. */
+function functionLines(ebuild: string, name: string): { line: number; text: string }[] | undefined {
+  const lines = ebuild.split('\n')
+  const start = lines.findIndex((line) => new RegExp(`^${name}\\s*\\(\\)\\s*\\{`).test(line))
+  if (start < 0) return undefined
+  const first = (lines[start] as string).replace(/^[^{]*\{/, '').trim()
+  const end = lines.findIndex((line, at) => at > start && /^\}/.test(line))
+  const isOneLine = /\}\s*$/.test(first)
+  const inside = isOneLine ? [] : lines.slice(start + 1, end < 0 ? undefined : end)
+  return [
+    { line: start + 1, text: first.replace(/\}\s*$/, '').trim() },
+    ...inside.map((text, at) => ({ line: start + 2 + at, text: text.trim() })),
+  ]
+}
+
+function wordsOf(text: string | undefined): string[] {
+  return (text ?? '').split(/\s+/).filter((word) => word !== '' && word !== '-')
+}
