@@ -9,7 +9,11 @@ export interface Job<I = unknown> {
 /** What a worker posts back for each job. Errors travel as plain values and become errors again here. */
 export type Answer =
   | { readonly ok: true; readonly value: unknown }
-  | { readonly ok: false; readonly error: Error; readonly stage5?: { code: string; hint?: string; data: unknown } }
+  | {
+      readonly ok: false
+      readonly error: Error
+      readonly stage5?: { code: string; hint?: string; data: unknown }
+    }
 
 export interface Pool extends AsyncDisposable {
   /**

@@ -5,7 +5,11 @@ import type { Json } from '../base/json.ts'
 import { type Answer, openPool, type Pool } from '../host/pool.ts'
 
 export function openThreads(threads: number): Pool {
-  return openPool(new URL(import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js', import.meta.url), threads, revive)
+  return openPool(
+    new URL(import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js', import.meta.url),
+    threads,
+    revive,
+  )
 }
 
 /** Errors lose their class on the way between threads. */

@@ -38,10 +38,11 @@ export const BOOT_MODULES: readonly string[] = [
 
 /** The boot path of one profile: what its images need comes with the devices. */
 export function bootModules({ images, kernel }: Pick<Profile, 'images' | 'kernel'>): readonly string[] {
-  const has = (...formats: readonly string[]): boolean => images.some(({ format }) => formats.includes(format))
+  const has = (...formats: readonly string[]): boolean =>
+    images.some(({ format }) => formats.includes(format))
   return [
     ...BOOT_MODULES,
-    ...(has('verity', 'disk') ? ['dm_mod', 'dm_verity', 'sha256_generic'] : []),
+    ...(has('verity', 'disk', 'qcow2', 'vhd') ? ['dm_mod', 'dm_verity', 'sha256_generic'] : []),
     ...(has('erofs') ? ['erofs'] : []),
     ...kernel.modules,
   ]
