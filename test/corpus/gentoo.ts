@@ -13,7 +13,7 @@ import {
   makeXpakSegment,
   manifestLine,
   type XpakEntry,
-} from '../helpers/gentoo.ts'
+} from '../helpers/gentoo-packages.ts'
 import { makeTar, type TarSpec } from '../helpers/pack.ts'
 
 export interface GentooCase {

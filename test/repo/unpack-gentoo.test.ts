@@ -12,7 +12,7 @@ import { type GentooOptions, unpackXpak, unpackXpakFrom } from '../../src/repo/u
 import type { Unpacked } from '../../src/tree/unpacked.ts'
 import { GPKG_CASES, type GentooCase, XPAK_CASES } from '../corpus/gentoo.ts'
 import { memoryBodies } from '../helpers/bodies.ts'
-import { makeGpkg, makeXpak, type GpkgSpec, type Signer } from '../helpers/gentoo.ts'
+import { makeGpkg, makeXpak, type GpkgSpec, type Signer } from '../helpers/gentoo-packages.ts'
 import { openKeys } from './keys.ts'
 
 const signal = new AbortController().signal
