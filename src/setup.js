@@ -6,7 +6,7 @@ import { existsSync, statSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
-/** Program to the Debian package that brings it. */
+/** Program (or file, from a folder of programs) to the Debian package that brings it. */
 const DEMO = {
   gpgv: 'gpgv',
   xz: 'xz-utils',
@@ -30,6 +30,14 @@ const TEST = {
   python3: 'python3',
   veritysetup: 'cryptsetup-bin',
   objdump: 'binutils',
+  mformat: 'mtools',
+  sgdisk: 'gdisk',
+  'fsck.vfat': 'dosfstools',
+  'qemu-img': 'qemu-utils',
+  syslinux: 'syslinux',
+  '../share/ovmf/OVMF.fd': 'ovmf',
+  '../lib/syslinux/mbr/gptmbr.bin': 'syslinux-common',
+  '../lib/systemd/boot/efi/linuxx64.efi.stub': 'systemd-boot-efi',
 }
 
 const top = fileURLToPath(new URL('..', import.meta.url))

@@ -9,9 +9,11 @@ import type { Profile } from '../resolve/profile.ts'
 import { printTree, treeDigest } from '../tree/text.ts'
 import type { ImageOptions, Job } from './emit-job.ts'
 import { emitKernel, type Kernel, kernelRecord } from './emit-kernel.ts'
+import { emitDisks } from './emit-disk.ts'
 import { emitNetboot, emitOneInitrd } from './emit-memory.ts'
 import { emitDirectory, emitSquashfs, emitTar, emitVerityOf, type Verity, verityRecord } from './emit-root.ts'
 import type { Composed } from './flow.ts'
+import type { DataRecord } from './manifest.ts'
 import { openOutput, stemOf, sweepOutput } from './output.ts'
 import type { Recipe } from './recipe.ts'
 import { diskUsage, diskUsageText, manifest, packagesText } from './reports.ts'
@@ -34,7 +36,7 @@ export async function emitAll(world: World, recipe: Recipe, composed: Composed):
   const job: Job = { world, store, profile, composed, output, stem, date, blocks }
 
   const data = await emitData(job)
-  const { base, verity, kernel, more } = await emitImages(job, wanted)
+  const { base, verity, kernel, more } = await emitImages(job, wanted, data)
   const { ready, memory } = profile.boot
   const files = {
     ...kernelRecord(kernel),
@@ -42,7 +44,7 @@ export async function emitAll(world: World, recipe: Recipe, composed: Composed):
     ...verityRecord(verity),
     ...more,
   }
-  await emitReports(job, { ...files, data, ready, memory })
+  await emitReports(job, { ...files, data: data.map((area) => ({ ...area })), ready, memory })
   await store.blocks.flush()
   return await output.commit([profile.id, 'latest'])
 }
@@ -59,11 +61,13 @@ interface Emitted {
 
 type Wanted = ReadonlyMap<string, ImageOptions>
 
-const FORMATS: readonly string[] = ['squashfs', 'dir', 'tar', 'verity', 'initrd', 'netboot']
+/** Formats of one and the same disk. */
+const DISKS: readonly string[] = ['disk', 'qcow2', 'vhd']
+const FORMATS: readonly string[] = ['squashfs', 'dir', 'tar', 'verity', 'initrd', 'netboot', ...DISKS]
 /** Formats that are made of the base: it is written even when nobody asks for it by name. */
-const ON_BASE: readonly string[] = ['verity', 'initrd', 'netboot']
+const ON_BASE: readonly string[] = ['verity', 'initrd', 'netboot', ...DISKS]
 /** Formats that need a kernel. */
-const BOOTABLE: readonly string[] = ['initrd', 'netboot']
+const BOOTABLE: readonly string[] = ['initrd', 'netboot', ...DISKS]
 
 /** @throws S5_FORMAT_UNKNOWN, S5_KERNEL_MISSING */
 function wantedImages({ name, images, kernel }: Profile): Wanted {
@@ -81,15 +85,19 @@ function wantedImages({ name, images, kernel }: Profile): Wanted {
   return new Map(images.map(({ format, options }) => [format, options]))
 }
 
-async function emitImages(job: Job, wanted: Wanted): Promise<Emitted> {
+async function emitImages(job: Job, wanted: Wanted, data: readonly DataRecord[]): Promise<Emitted> {
   const base = await emitBase(job, wanted)
-  const verity = base && wanted.has('verity') ? await emitVerityOf(job, base) : undefined
-  const proof = verity ? [`roothash=${verity.rootHash}`] : []
-  const kernel = job.profile.kernel.wanted ? await emitKernel(job, proof) : undefined
+  const disks = new Set(DISKS.filter((format) => wanted.has(format)))
+  const proved = wanted.has('verity') || disks.size > 0
+  const verity = base && proved ? await emitVerityOf(job, base) : undefined
+  const kernel = job.profile.kernel.wanted ? await emitKernel(job, verity?.rootHash) : undefined
   if (!base || !kernel) return { base, verity, kernel, more: {} }
   const more = {
     ...(wanted.has('initrd') && { oneInitrd: await emitOneInitrd(job, kernel, base) }),
     ...(wanted.has('netboot') && { netboot: await emitNetboot(job, kernel, base) }),
+    ...(verity &&
+      disks.size > 0 &&
+      (await emitDisks(job, { base, verity, kernel, data }, disks, wanted.get('disk')))),
   }
   return { base, verity, kernel, more }
 }
@@ -103,8 +111,16 @@ async function emitBase(job: Job, wanted: Wanted): Promise<string | undefined> {
   return needed ? await emitSquashfs(job, options ?? {}) : undefined
 }
 
-async function emitData({ world, store, profile, composed, output, stem, date }: Job): Promise<Json> {
-  const made: Json[] = []
+async function emitData({
+  world,
+  store,
+  profile,
+  composed,
+  output,
+  stem,
+  date,
+}: Job): Promise<readonly DataRecord[]> {
+  const made: DataRecord[] = []
   for (const area of profile.data) {
     const name = `${stem}.data-${area.name}.ext4`
     await timed(world, name, async () => {

@@ -21,15 +21,15 @@ export type Kernel = {
   readonly release: string
 }
 
-/** @param proof words of the command line by which the base is verified; empty when it is not */
-export async function emitKernel(job: Job, proof: readonly string[]): Promise<Kernel> {
+/** @param rootHash of the base, when it is verified */
+export async function emitKernel(job: Job, rootHash: string | undefined): Promise<Kernel> {
   const { profile, output, stem } = job
   const { release, image } = findKernel(job)
   await output.addBytes(`${stem}.vmlinuz`, 'kernel', await job.store.read(image))
-  const tree = await bootTree(job, release, proof.length > 0)
+  const tree = await bootTree(job, release, rootHash !== undefined)
   await write(job, `${stem}.initrd`, 'initrd', initramfsEmitter, tree, { compress: 'zstd', level: 19 })
   const words = [...new Set([...CMDLINE, ...profile.kernel.cmdline])]
-  const cmdline = [...words, ...proof].join(' ')
+  const cmdline = [...words, ...(rootHash === undefined ? [] : [`roothash=${rootHash}`])].join(' ')
   await output.addBytes(`${stem}.cmdline`, 'cmdline', `${cmdline}\n`)
   const files = { kernel: `${stem}.vmlinuz`, initrd: `${stem}.initrd` }
   return { ...files, cmdline, memoryCmdline: words.join(' '), release }

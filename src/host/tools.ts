@@ -40,9 +40,11 @@ export const TOOLS: readonly Tool[] = [
     purpose: 'unpack Gentoo packages that are compressed with lzop',
   },
   { name: 'mcopy', debianPackage: 'mtools', purpose: 'fill EFI system partitions without root' },
+  { name: 'mformat', debianPackage: 'mtools', purpose: 'make EFI system partitions' },
   { name: 'mke2fs', debianPackage: 'e2fsprogs', purpose: 'make data disks' },
   { name: 'mkfs.erofs', debianPackage: 'erofs-utils', purpose: 'write erofs images' },
   { name: 'mknod', debianPackage: 'coreutils', purpose: 'make device nodes in folder outputs, as root' },
+  { name: 'mmd', debianPackage: 'mtools', purpose: 'make folders in EFI system partitions' },
   { name: 'qemu-img', debianPackage: 'qemu-utils', purpose: 'write qcow2 disks' },
   { name: 'qemu-system-aarch64', debianPackage: 'qemu-system-arm', purpose: 'boot arm64 guests' },
   {
@@ -55,14 +57,9 @@ export const TOOLS: readonly Tool[] = [
     debianPackage: 'attr',
     purpose: 'put file capabilities into hard-linked and copied roots',
   },
-  { name: 'sfdisk', debianPackage: 'fdisk', purpose: 'write partition tables' },
   { name: 'sync', debianPackage: 'coreutils', purpose: 'make many files of the store durable at once' },
+  { name: 'syslinux', debianPackage: 'syslinux', purpose: 'make disks that a BIOS can start' },
   { name: 'tar', debianPackage: 'tar', purpose: 'make native packages: `stage5 pack`' },
-  {
-    name: 'veritysetup',
-    debianPackage: 'cryptsetup-bin',
-    purpose: 'check our dm-verity hash trees in tests',
-  },
   {
     name: 'xz',
     debianPackage: 'xz-utils',

@@ -2,11 +2,9 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { type GuestSpec, qemuArguments } from '../../src/deploy/qemu.ts'
 
-const SPEC: GuestSpec = {
+/** A guest with nothing to start from. */
+const BARE: GuestSpec = {
   arch: 'amd64',
-  kernel: '/o/k',
-  initrd: '/o/i',
-  base: '/o/b,1:x.squashfs',
   data: ['/o/d1', '/o/d2'],
   cmdline: ['quiet', 'stage5.wait=3'],
   memoryMiB: 128,
@@ -15,6 +13,7 @@ const SPEC: GuestSpec = {
   accel: 'tcg',
   extra: ['-smp', '2'],
 }
+const SPEC: GuestSpec = { ...BARE, kernel: '/o/k', initrd: '/o/i', base: '/o/b,1:x.squashfs' }
 
 interface DiskNode {
   'node-name': string
@@ -53,9 +52,8 @@ test('a hash tree stands read-only behind its base', () => {
 })
 
 test('a guest without a kernel starts from its disk, or from the network', () => {
-  const { kernel: _kernel, initrd: _initrd, base: _base, ...bare } = SPEC
   const disk = qemuArguments({
-    ...bare,
+    ...BARE,
     data: [],
     disk: { file: '/o/x.qcow2', format: 'qcow2' },
     firmware: '/f',
@@ -66,7 +64,7 @@ test('a guest without a kernel starts from its disk, or from the network', () =>
   assert.deepEqual(after(disk, '-device'), ['virtio-blk-pci,drive=disk,serial=disk,bootindex=0'])
   assert.deepEqual(after(disk, '-bios'), ['/f'])
   assert.ok(!disk.includes('-kernel') && !disk.includes('-append') && !disk.includes('-netdev'))
-  const net = qemuArguments({ ...bare, data: [], netboot: { folder: '/o,1', script: 'x.ipxe' } })
+  const net = qemuArguments({ ...BARE, data: [], netboot: { folder: '/o,1', script: 'x.ipxe' } })
   assert.deepEqual(after(net, '-netdev'), ['user,id=net,tftp=/o,,1,bootfile=x.ipxe'])
   assert.deepEqual(after(net, '-device'), ['virtio-net-pci,netdev=net,bootindex=0'])
 })

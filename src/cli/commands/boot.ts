@@ -35,12 +35,15 @@ export const boot: Command = {
     { flags: '--append <words>', description: 'more words for the kernel command line' },
     {
       flags: '--image <format>',
-      description: 'what to start: kernel (default: kernel, initrd and base), initrd or netboot',
+      description:
+        'what to start: kernel (default: kernel, initrd and base), initrd, netboot, disk, qcow2 or vhd',
     },
+    { flags: '--firmware <firmware>', description: 'what starts a disk: bios (default) or uefi' },
   ],
   examples: [
     'stage5 boot www-nginx --forward 8080:80',
     'stage5 boot minimal --image initrd',
+    'stage5 boot minimal --image disk --firmware uefi --memory 256M',
     "stage5 boot minimal --memory 128M --expect 'stage5: ready'",
   ],
   run: async (world, words) => {
