@@ -1,6 +1,7 @@
 /** Install order: what a package needs comes before it; cycles are opened where it hurts least. */
 import type { Package } from '../pkg/package.ts'
 import { compareText } from './catalog.ts'
+import { componentsOf } from './components.ts'
 
 /** For each package what must be there; packages outside the map are ignored. */
 export type Edges = ReadonlyMap<Package, readonly Package[]>
@@ -15,7 +16,7 @@ export type Edges = ReadonlyMap<Package, readonly Package[]>
  */
 export function installOrder(needs: Edges, before: Edges): Package[] {
   const packages = [...needs.keys()].sort(byName)
-  const components = componentsOf(packages, needs)
+  const components = componentsOf(packages, (pkg) => needs.get(pkg) ?? [])
   const componentOf = new Map(
     components.flatMap((members, index) => members.map((pkg) => [pkg, index] as const)),
   )
@@ -81,53 +82,4 @@ function opened(members: readonly Package[], needs: Edges, before: Edges): Packa
     open.delete(best as Package)
   }
   return order
-}
-
-/**
- * Strongly connected components, members in the order of `packages`.
- *
- * @see Tarjan: Depth-first search and linear graph algorithms, 1972; without recursion, since chains are long
- */
-function componentsOf(packages: readonly Package[], needs: Edges): Package[][] {
-  const place = new Map(packages.map((pkg, index) => [pkg, index]))
-  const number = new Map<Package, number>()
-  const low = new Map<Package, number>()
-  const isOpen = new Set<Package>()
-  const stack: Package[] = []
-  const components: Package[][] = []
-  for (const start of packages) {
-    if (number.has(start)) continue
-    const path: { pkg: Package; next: number }[] = [{ pkg: start, next: 0 }]
-    while (path.length > 0) {
-      const step = path[path.length - 1] as { pkg: Package; next: number }
-      const { pkg } = step
-      if (step.next === 0) {
-        number.set(pkg, number.size)
-        low.set(pkg, number.get(pkg) as number)
-        stack.push(pkg)
-        isOpen.add(pkg)
-      }
-      const target = (needs.get(pkg) as readonly Package[])[step.next++]
-      if (target !== undefined) {
-        if (!place.has(target)) continue
-        if (!number.has(target)) path.push({ pkg: target, next: 0 })
-        else if (isOpen.has(target)) lower(low, pkg, number.get(target) as number)
-        continue
-      }
-      path.pop()
-      const parent = path[path.length - 1]
-      if (parent) lower(low, parent.pkg, low.get(pkg) as number)
-      if (low.get(pkg) !== number.get(pkg)) continue
-      const members = stack.splice(stack.indexOf(pkg))
-      for (const member of members) isOpen.delete(member)
-      components.push(
-        members.sort((left, right) => (place.get(left) as number) - (place.get(right) as number)),
-      )
-    }
-  }
-  return components
-}
-
-function lower(low: Map<Package, number>, pkg: Package, value: number): void {
-  if (value < (low.get(pkg) as number)) low.set(pkg, value)
 }

@@ -1,6 +1,7 @@
 /** Of what a search made true, what is really needed, and by whom. */
 import { printExpr } from '../pkg/dep-expr.ts'
 import type { DepExpr, Package } from '../pkg/package.ts'
+import { componentsOf } from './components.ts'
 import type { Choice } from './choose.ts'
 import type { Problem, Requirement } from './solve.ts'
 
@@ -34,18 +35,43 @@ export function pruned(problem: Problem, chosen: readonly number[]): number[] {
   return kept
 }
 
-/** Those whose place another one could take in some requirement, last first; what requests get as their best stays. */
+/**
+ * Those that might be left out, last first: another one could take their place wherever they are asked for, but for
+ * askers that only they themselves lead to. What requests get as their best stays.
+ */
 function replaceable(problem: Problem, kept: readonly number[]): number[] {
   const isKept = new Set(kept)
-  const found = new Set<number>()
+  const rivals = new Set<number>()
   const wanted = new Set<number>()
-  for (const owner of kept)
+  const askers = new Map<number, number[]>()
+  const targets = new Map<number, number[]>()
+  for (const owner of kept) {
+    const all: number[] = []
     for (const { tier, variables } of problem.requirements(owner)) {
       const met = variables.filter((variable) => isKept.has(variable))
-      if (owner === problem.profile && tier === 0) wanted.add(met[0] as number)
-      if (met.length > 1) for (const variable of met) found.add(variable)
+      const [first] = met
+      all.push(...met)
+      if (first === undefined) continue
+      if (owner === problem.profile && tier === 0) wanted.add(first)
+      if (met.length > 1) for (const variable of met) rivals.add(variable)
+      else if (first !== owner) push(askers, first, owner)
     }
-  return kept.filter((variable) => found.has(variable) && !wanted.has(variable)).reverse()
+    targets.set(owner, all)
+  }
+  const component = new Map<number, number>()
+  for (const [index, members] of componentsOf(kept, (variable) => targets.get(variable) ?? []).entries())
+    for (const member of members) component.set(member, index)
+  const canGo = (variable: number): boolean =>
+    rivals.has(variable) &&
+    !wanted.has(variable) &&
+    (askers.get(variable) ?? []).every((owner) => component.get(owner) === component.get(variable))
+  return kept.filter(canGo).reverse()
+}
+
+function push(map: Map<number, number[]>, key: number, value: number): void {
+  const list = map.get(key)
+  if (list) list.push(value)
+  else map.set(key, [value])
 }
 
 /** What is reached from the profile inside `chosen`; `isWhole` when every requirement on the way is met. */
