@@ -62,7 +62,7 @@ for (const [what, text, message] of [
   [
     'an unknown kind',
     'kind: debain',
-    '1:7: expected one of debian, native, found "debain", did you mean "debian"',
+    '1:7: expected one of debian, native, gentoo, found "debain", did you mean "debian"',
   ],
   ['an unknown key', 'kind: debian\nsuits: a', '2:1: unknown key "suits", did you mean "suites"'],
   [
