@@ -105,6 +105,8 @@ export interface Choice {
   needsOf(pkg: Package): DepExpr
   /** The builds that may be chosen and bring a shared library. */
   readonly sonameProviders: (key: SonameKey) => readonly Package[]
+  /** The flags of a Gentoo build that the profile binds. */
+  boundFlags(pkg: Package): readonly UseTest[]
   readonly prefersMinimal: boolean
   readonly hasGentoo: boolean
 }
@@ -187,6 +189,7 @@ export function openChoice(input: ResolveInput, catalog: Catalog, pins?: Lock): 
     wanted,
     needsOf,
     sonameProviders,
+    boundFlags: (pkg) => (pkg.gentoo ? rules.bound(pkg, pkg.gentoo) : []),
     prefersMinimal: input.prefer === 'minimal',
     hasGentoo: catalog.hasGentoo,
     candidates: (atom, parent) => {

@@ -57,6 +57,8 @@ export interface GentooRules {
   hidden(pkg: Package, gentoo: GentooFacts): GentooHidden | undefined
   /** Under the policy `listed`: how many of a build's own flags stand otherwise than configured. */
   deviations(pkg: Package, gentoo: GentooFacts): number
+  /** The flags of a build that the policy binds, as it wants them. */
+  bound(pkg: Package, gentoo: GentooFacts): UseTest[]
 }
 
 interface RulesInput extends GentooWishes {
@@ -122,7 +124,7 @@ export function openGentooRules(input: RulesInput, wanted: readonly Atom[]): Gen
     return { states, named }
   }
 
-  function failedTests(pkg: Package, gentoo: GentooFacts): UseTest[] {
+  function boundTests(pkg: Package, gentoo: GentooFacts): UseTest[] {
     if (policy === 'any') return []
     const { states, named } = configured(pkg, gentoo)
     const strict = new Set(
@@ -132,9 +134,9 @@ export function openGentooRules(input: RulesInput, wanted: readonly Atom[]): Gen
       if (policy === 'exact' && gentoo.ownFlags.includes(flag)) return true
       return named.has(flag) && (strict.has(flag) || pkg.iuse.includes(flag))
     })
-    return bound
-      .map(([flag, on]): UseTest => (on ? { flag, state: 'on' } : { flag, state: 'off', otherwise: false }))
-      .filter((test) => !passesUseTest(test, pkg))
+    return bound.map(
+      ([flag, on]): UseTest => (on ? { flag, state: 'on' } : { flag, state: 'off', otherwise: false }),
+    )
   }
 
   return {
@@ -152,9 +154,10 @@ export function openGentooRules(input: RulesInput, wanted: readonly Atom[]): Gen
         licenses.length > 0 ? licenseTest([...(input.licenses ?? ['*']), ...licenses], groups) : general
       const refused = refusedLicenses(pkg, gentoo, test)
       if (refused) return refused
-      const tests = failedTests(pkg, gentoo)
+      const tests = boundTests(pkg, gentoo).filter((test) => !passesUseTest(test, pkg))
       return tests.length > 0 ? { kind: 'use', tests } : undefined
     },
+    bound: boundTests,
     deviations: (pkg, gentoo) => {
       if (policy !== 'listed') return 0
       const { states } = configured(pkg, gentoo)

@@ -11,7 +11,7 @@ import type { Choice } from './choose.ts'
 export interface MissingBuild {
   /** As emerge takes it: `=dev-lang/php-8.3.9`. */
   readonly atom: string
-  /** `fpm`, `-apache2`, sorted by name. */
+  /** `fpm`, `-apache2`: those that are on first, then by name. */
   readonly use: readonly string[]
 }
 
@@ -50,8 +50,10 @@ export function missingBuild(
   if (near) {
     const hidden = choice.hidden(near)
     if (hidden && hidden.kind !== 'use') return undefined
-    if (hidden) for (const { flag, state } of hidden.tests) flags.set(flag, state === 'on')
-    return flags.size === 0 ? undefined : { atom: `=${name}-${near.version}`, use: words(flags) }
+    if (flags.size === 0 && !hidden) return undefined
+    for (const { flag, state } of choice.boundFlags(near))
+      if (!flags.has(flag)) flags.set(flag, state === 'on')
+    return { atom: `=${name}-${near.version}`, use: words(flags) }
   }
   if (parent && subslot !== undefined && named.some((pkg) => mismatch(wide, pkg) === undefined))
     return { atom: `=${parent.name}-${parent.version}`, use: [] }
@@ -60,6 +62,6 @@ export function missingBuild(
 
 function words(flags: ReadonlyMap<string, boolean>): string[] {
   return [...flags]
-    .sort(([left], [right]) => (left < right ? -1 : 1))
+    .sort(([left, isOn], [right, isOther]) => Number(isOther) - Number(isOn) || (left < right ? -1 : 1))
     .map(([flag, on]) => (on ? flag : `-${flag}`))
 }

@@ -149,6 +149,11 @@ function inputOf(
     { atom: '', flags: words(general) },
     ...settingsIn(config, each, 'use').map(({ atom, use }) => ({ atom, flags: use })),
   ]
+  const useForce = forced('useForce', 'packageUseForce')
+  const useMask = forced('useMask', 'packageUseMask')
+  const patterns = [...words('packageMask'), ...words('packageUnmask'), ...settings.map(({ atom }) => atom)]
+  for (const atom of [...patterns, ...[...useForce, ...useMask].map((one) => one.atom)])
+    if (atom !== '') parseEbuildAtom(atom, { kind: 'pattern' })
   const licenses = known('acceptLicense')
   const groups = record(config['licenseGroups'] ?? {}, 'config.licenseGroups')
   const chosts = (known('acceptChosts') ?? chost).map(asPattern)
@@ -178,8 +183,8 @@ function inputOf(
     sets: Object.fromEntries(sets),
     chosts,
     profileUse: words('profileUse'),
-    useForce: forced('useForce', 'packageUseForce'),
-    useMask: forced('useMask', 'packageUseMask'),
+    useForce,
+    useMask,
     soname: request['sonameDeps'] === true ? 'require' : 'check',
     sonameProvided: words('sonameProvided').flatMap(sonameOf),
     ...(config['strict'] === true && { strict: true }),
