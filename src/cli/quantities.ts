@@ -17,6 +17,19 @@ export function parseMemory(option: string, text: string): number {
   return Math.floor(size)
 }
 
+/**
+ * Bytes of `20G`, `512M`, `64K` or a bare number of MiB.
+ * @throws S5_USAGE
+ * @example
+ * parseBytes('--max-size', '64K') // => 65536
+ */
+export function parseBytes(option: string, text: string): number {
+  const found = /^(\d{1,8})([KMGT]?)(?:i?B)?$/i.exec(text)
+  if (!found)
+    throw new Stage5Error('S5_USAGE', `${option} expects a size such as 20G, found ${JSON.stringify(text)}`)
+  return Number(found[1]) * 1024 ** (1 + 'KMGT'.indexOf((found[2] || 'M').toUpperCase()))
+}
+
 /** @throws S5_USAGE */
 export function parsePort(option: string, text: string): number {
   const port = /^\d{1,5}$/.test(text) ? Number(text) : 0

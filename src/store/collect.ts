@@ -4,13 +4,14 @@
  */
 import { lstatSync, readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
+import { crc32 } from 'node:zlib'
 import type { Digest } from '../base/digest.ts'
 import { now } from '../host/clock.ts'
 import { type Disk, diskError, tryLink } from '../host/disk.ts'
 import type { Catalog, Located } from './catalog.ts'
 import { idOf, type Marked, mark } from './mark.ts'
 import { isLinkFile } from './segment.ts'
-import { beginTransaction } from './transaction.ts'
+import { beginTransaction, type RecordTransaction } from './transaction.ts'
 
 export interface CollectOptions {
   /**
@@ -22,6 +23,10 @@ export interface CollectOptions {
   readonly maxBytes?: number
   /** Damaged objects that shall go although they are in use, with the records that need them. */
   readonly drop?: ReadonlySet<Digest>
+  /** The same for records and link files, by `Problem.id`. */
+  readonly dropRecords?: ReadonlySet<string>
+  /** What is kept beside the refs: objects, trees, or keys of unpacked packages. */
+  readonly keep?: Iterable<Digest>
   readonly dryRun?: boolean
 }
 
@@ -45,7 +50,8 @@ export async function collectSegments(
   const used = new Map(good.map((segment) => [segment, statSync(join(folder, segment)).mtimeMs]))
   const entries = [...catalog.entries()]
   const drop = options.drop ?? new Set()
-  const targets = [...refs]
+  const dropRecords = options.dropRecords ?? new Set()
+  const targets = [...refs, ...(options.keep ?? [])]
   const markAll = (since: number): Marked =>
     mark(catalog, { refs: targets, drop, isFresh: ({ segment }) => (used.get(segment) as number) >= since })
 
@@ -71,7 +77,7 @@ export async function collectSegments(
   for (const entry of entries) {
     const id = idOf(entry)
     const isNeeded = isLinkFile(entry) ? isLinkNeeded(entry) : marked.has(id)
-    const lives = isNeeded && !kept.has(id)
+    const lives = isNeeded && !kept.has(id) && !dropRecords.has(id)
     kept.add(id)
     const side = lives ? alive : garbage
     const list = side.get(entry.segment)
@@ -97,7 +103,7 @@ export async function collectSegments(
         const file = `moved-${files++}`
         if (isOwnFile(entry) && tryLink(disk, join(folder, segment, entry.file), join(moved.directory, file)))
           moved.place({ ...entry, file })
-        else if (!isLinkFile(entry)) moved.put(entry.kind, entry.key, catalog.payload(entry))
+        else if (!isLinkFile(entry)) moveBytes(moved, catalog, entry)
         signal?.throwIfAborted()
       }
     await moved.commit()
@@ -109,6 +115,12 @@ export async function collectSegments(
     catalog.refresh()
   }
   return { objects, bytes }
+}
+
+/** A damaged record stays behind: it would get the sum of its wrong bytes. */
+function moveBytes(moved: RecordTransaction, catalog: Catalog, entry: Located): void {
+  const bytes = catalog.payload(entry)
+  if (entry.kind === 'object' || crc32(bytes) === entry.sum) moved.put(entry.kind, entry.key, bytes)
 }
 
 function isOwnFile({ offset, file }: Located): boolean {

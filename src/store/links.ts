@@ -198,7 +198,7 @@ function keyOfOdd(inode: Linkable, withXattrs: boolean): string {
 }
 
 /** Sorts files of one key by their metadata. What it lets through is compared in full by `isIntact`. */
-function sumOf({ mode, uid, gid, mtime }: Attainable): number {
+export function sumOf({ mode, uid, gid, mtime }: Attainable): number {
   let sum = mode
   for (const part of [uid, gid, mtime]) sum = Math.imul(sum ^ part, 0x9e3779b1) ^ (sum >>> 15)
   return sum >>> 0

@@ -1,9 +1,17 @@
-/** Names for digests: the only thing in a store that changes. One small file each, replaced by rename. */
+/**
+ * Names for digests: the only thing in a store that changes. One small file each, replaced by rename: the digest, and
+ * the name itself where it is too long for a file name.
+ */
+import { hash } from 'node:crypto'
 import { closeSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Digest, parseDigest } from '../base/digest.ts'
 import { type Disk, diskError, writeAll } from '../host/disk.ts'
 import { uniqueName } from '../host/temp.ts'
+
+const MAX_FILE_NAME = 180
+/** No name that `encodeURIComponent` writes begins like this. */
+const HASHED = '+'
 
 export interface Refs {
   set(name: string, target: Digest | undefined): Promise<void>
@@ -14,9 +22,9 @@ export interface Refs {
 export function openRefs(root: string, disk: Disk): Refs {
   const folder = join(root, 'refs')
 
-  async function write(path: string, target: Digest): Promise<void> {
+  async function write(path: string, text: string): Promise<void> {
     const staged = join(root, 'staging', uniqueName())
-    const bytes = Buffer.from(`${target}\n`)
+    const bytes = Buffer.from(text)
     try {
       const fd = disk.open(staged, 'create')
       try {
@@ -34,10 +42,12 @@ export function openRefs(root: string, disk: Disk): Refs {
 
   return {
     set: async (name, target) => {
-      const path = join(folder, encodeURIComponent(name).replaceAll('.', '%2E'))
+      const short = encodeURIComponent(name).replaceAll('.', '%2E')
+      const isLong = short.length > MAX_FILE_NAME
+      const path = join(folder, isLong ? `${HASHED}${hash('sha256', name, 'hex')}` : short)
       try {
         if (target === undefined) disk.remove(path)
-        else await write(path, target)
+        else await write(path, isLong ? `${target}\n${name}\n` : `${target}\n`)
         await disk.sync(folder, 'file')
       } catch (error) {
         throw diskError(error, `ref ${name}`)
@@ -45,8 +55,12 @@ export function openRefs(root: string, disk: Disk): Refs {
     },
     all: () => {
       const refs = new Map<string, Digest>()
-      for (const file of readdirSync(folder).sort())
-        refs.set(decodeURIComponent(file), parseDigest(readFileSync(join(folder, file), 'utf8').trim()))
+      for (const file of readdirSync(folder).sort()) {
+        const text = readFileSync(join(folder, file), 'utf8')
+        const end = text.indexOf('\n')
+        const name = file.startsWith(HASHED) ? text.slice(end + 1, -1) : decodeURIComponent(file)
+        refs.set(name, parseDigest(text.slice(0, end)))
+      }
       return refs
     },
   }

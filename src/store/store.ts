@@ -94,9 +94,16 @@ export interface Store extends Contents, AsyncDisposable {
   /** Makes everything written or saved so far durable. */
   flush(): Promise<void>
   /** @throws S5_LOCK_BUSY while other processes have the store open */
-  collect(options?: CollectOptions & LockOptions, signal?: AbortSignal): Promise<Collected>
+  collect(options?: CollectHow, signal?: AbortSignal): Promise<Collected>
   verify(signal?: AbortSignal): AsyncIterable<Problem>
   stats(): StoreStats
+}
+
+export interface CollectHow extends CollectOptions, LockOptions {
+  /** Refs that do not count. */
+  readonly without?: ReadonlySet<string>
+  /** Runs while nobody else has the store open. */
+  readonly alone?: () => void
 }
 
 export interface StoreOptions extends LockOptions {
@@ -213,7 +220,10 @@ export async function openStore(path: string, options: StoreOptions = {}): Promi
       try {
         await lock.change('exclusive', { waitMs: 10_000, ...(signal ? { signal } : {}), ...how })
         if (!how.dryRun) sweepStaging(root, disk)
-        return await collectSegments(root, disk, catalog, refs.all().values(), how, signal)
+        const targets = [...refs.all()].flatMap(([name, to]) => (how.without?.has(name) ? [] : [to]))
+        const collected = await collectSegments(root, disk, catalog, targets, how, signal)
+        how.alone?.()
+        return collected
       } catch (error) {
         throw diskError(error, root)
       } finally {

@@ -1,18 +1,23 @@
 /** Reads everything back, compares it with its name, and says who is hurt by what is wrong. */
 import { createHash } from 'node:crypto'
-import { closeSync } from 'node:fs'
+import { closeSync, lstatSync } from 'node:fs'
 import { join } from 'node:path'
 import { crc32 } from 'node:zlib'
 import type { Digest } from '../base/digest.ts'
 import { isStage5Error } from '../base/errors.ts'
 import { type Disk, errnoOf } from '../host/disk.ts'
 import type { Catalog, Located } from './catalog.ts'
-import { storedTree } from './mark.ts'
+import { sumOf } from './links.ts'
+import { idOf, storedTree } from './mark.ts'
 import { treeOfRecord } from './records.ts'
+import { isLinkFile, type Kind } from './segment.ts'
 
 export interface Problem {
   /** The object; for a record its key. */
   readonly content: Digest
+  readonly kind: Kind
+  /** What `CollectOptions.dropRecords` takes; empty for a whole segment, which collecting drops anyway. */
+  readonly id: string
   readonly problem: string
   /** Refs (`ref NAME`) and owner labels of files that need it, sorted. */
   readonly usedBy: readonly string[]
@@ -33,6 +38,8 @@ export async function* verifySegments(
   for (const segment of catalog.segments().damaged)
     yield {
       content: `sha256:${'0'.repeat(64)}`,
+      kind: 'object',
+      id: '',
       problem: `the index of segment ${segment} is damaged`,
       usedBy: [],
     }
@@ -43,18 +50,25 @@ export async function* verifySegments(
     users ??= usersOf(catalog, refs)
     yield {
       content: `sha256:${entry.key}`,
-      problem: entry.kind === 'object' ? problem : `${entry.kind} record: ${problem}`,
-      usedBy: [...(users.get(`${entry.kind} ${entry.key}`) ?? [])].sort(),
+      kind: entry.kind,
+      id: idOf(entry),
+      problem:
+        entry.kind === 'object'
+          ? problem
+          : `${entry.kind} ${isLinkFile(entry) ? 'file' : 'record'}: ${problem}`,
+      // Whoever needs an object may be linked to a file of its bytes.
+      usedBy: [...(users.get(`${isLinkFile(entry) ? 'object' : entry.kind} ${entry.key}`) ?? [])].sort(),
     }
   }
 
   function problemOf(entry: Located): string | undefined {
     const path = join(root, 'segments', entry.segment, entry.file)
-    if (entry.kind === 'odd') return undefined
+    if (entry.kind === 'odd') return badMetadata(path, entry)
     try {
       const fd = disk.open(path, 'read')
       try {
-        return entry.kind === 'object' || entry.kind === 'link' ? badHash(fd, entry) : badSum(entry)
+        if (entry.kind === 'link') return badHash(fd, entry) ?? badMetadata(path, entry)
+        return entry.kind === 'object' ? badHash(fd, entry) : badSum(entry)
       } finally {
         closeSync(fd)
       }
@@ -78,6 +92,15 @@ export async function* verifySegments(
     }
     const found = sum.digest('hex')
     return found === key ? undefined : `has other bytes: found sha256:${found}`
+  }
+
+  /** Someone changed mode, owner or time through a root, or wrote to it. */
+  function badMetadata(path: string, { sum }: Located): string | undefined {
+    const found = lstatSync(path, { throwIfNoEntry: false })
+    if (!found) return 'is missing'
+    const { mode, uid, gid, mtimeMs } = found
+    const isSame = sumOf({ mode: mode & 0o7777, uid, gid, mtime: Math.floor(mtimeMs / 1000) }) === sum
+    return isSame || found.isSymbolicLink() ? undefined : 'has another mode, owner or time'
   }
 
   function badSum(entry: Located): string | undefined {

@@ -2,6 +2,7 @@
 import type { Json } from '../../base/json.ts'
 import type { Command } from '../command.ts'
 import { build as buildProfile, plan } from '../flow.ts'
+import { keep, keepProject } from '../kept.ts'
 import { settledLock, writeLock } from '../lock-file.ts'
 import { readManifest } from '../manifest.ts'
 import { loadRecipe } from '../recipe.ts'
@@ -23,6 +24,8 @@ export const build: Command = {
     )
     if (!world.options.locked) await writeLock(world, lock)
     const manifest = await readManifest(directory)
+    await keepProject(world)
+    await keep(await world.store(), 'output', directory, manifest.root)
     const files = manifest.files.map(({ name, size }) => `${mebibytes(size).padStart(12)}  ${name}\n`)
     return {
       data: { directory, manifest: manifest as unknown as Json },

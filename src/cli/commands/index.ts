@@ -6,9 +6,11 @@ import { diff } from './diff.ts'
 import { doctor } from './doctor.ts'
 import { explain } from './explain.ts'
 import { lock } from './lock.ts'
+import { gc } from './gc.ts'
 import { index, pack } from './pack.ts'
 import { plan } from './plan.ts'
 import { resolve } from './resolve.ts'
+import { store } from './store.ts'
 import { why, whyNot } from './why.ts'
 
 export const COMMANDS: readonly Command[] = [
@@ -24,4 +26,6 @@ export const COMMANDS: readonly Command[] = [
   doctor,
   pack,
   index,
+  store,
+  gc,
 ]
