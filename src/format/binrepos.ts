@@ -45,7 +45,7 @@ export function parseBinrepos(
     const keys = new Map([...defaults, ...own])
     const value = (key: string): string =>
       interpolated(keys.get(key) ?? '', (variable) => variables[variable] ?? keys.get(variable.toLowerCase()))
-    const uri = value('sync-uri').replace(/\/+$/, '')
+    const uri = value('sync-uri').trim().replace(/\/+$/, '')
     if (uri === '') return (problem('no sync-uri'), [])
     if (!/^(?:https?:\/\/|file:|\/)/i.test(uri)) return (problem(`cannot fetch from ${uri}`), [])
     const priority = value('priority') || '0'
