@@ -43,8 +43,8 @@ function scratch(t: TestContext): string {
 interface Opened {
   readonly repository: Repository
   readonly events: Event[]
-  index(): Promise<Index>
-  warnings(): string[]
+  readonly index: () => Promise<Index>
+  readonly warnings: () => string[]
 }
 
 function open(

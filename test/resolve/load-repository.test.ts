@@ -57,7 +57,109 @@ test('a native repository has an address', async () => {
   })
 })
 
+const GENTOO = {
+  from: 'listed',
+  config: '/etc/portage',
+  binhosts: [],
+  signatures: 'off',
+  isPolicyWritten: false,
+  keyring: [],
+  checkTimestamp: true,
+}
+
+test('a Gentoo repository has one binhost, several, or those of Portage', async () => {
+  const usual = { ...USUAL, kind: 'gentoo' }
+  assert.deepEqual(await load('{kind: gentoo, uri: ../pkgdir}'), {
+    ...usual,
+    gentoo: { ...GENTOO, binhosts: [{ name: '', uri: '../pkgdir', priority: 0, index: '' }] },
+  })
+  const list = '[{name: a, uri: "https://host/x", priority: 3, index: Packages.zst}, {name: b, uri: /srv/b}]'
+  assert.deepEqual(
+    await load(`{kind: gentoo, binhosts: ${list}, keyring: keys.gpg, checkTimestamp: false}`),
+    {
+      ...usual,
+      gentoo: {
+        ...GENTOO,
+        binhosts: [
+          { name: 'a', uri: 'https://host/x', priority: 3, index: 'Packages.zst' },
+          { name: 'b', uri: '/srv/b', priority: 0, index: '' },
+        ],
+        signatures: 'require',
+        keyring: ['keys.gpg'],
+        checkTimestamp: false,
+      },
+    },
+  )
+  assert.deepEqual(
+    await load('{kind: gentoo, from: binrepos, config: /srv/portage, signatures: if-present}'),
+    {
+      ...usual,
+      gentoo: {
+        ...GENTOO,
+        from: 'binrepos',
+        config: '/srv/portage',
+        signatures: 'if-present',
+        isPolicyWritten: true,
+      },
+    },
+  )
+  const { gentoo } = await load('{kind: gentoo, uri: "https://host/x", signatures: off}')
+  assert.equal(gentoo?.signatures, 'off')
+})
+
 for (const [what, text, message] of [
+  ['gentoo without a binhost', 'kind: gentoo', '1:1: expected the key "uri" or "binhosts" for kind: gentoo'],
+  [
+    'gentoo with both forms',
+    'kind: gentoo\nuri: a\nbinhosts: [{name: a, uri: a}]',
+    '2:1: expected either uri or binhosts',
+  ],
+  [
+    'two binhosts of one name',
+    'kind: gentoo\nbinhosts: [{name: a, uri: a}, {name: a, uri: b}]',
+    '2:1: two binhosts are called a',
+  ],
+  [
+    'binhosts beside binrepos',
+    'kind: gentoo\nfrom: binrepos\nuri: a',
+    '3:1: expected no binhosts beside from: binrepos',
+  ],
+  [
+    'gentoo from apt',
+    'kind: gentoo\nfrom: apt',
+    '2:1: expected listed or binrepos for kind: gentoo, found apt',
+  ],
+  [
+    'gentoo with suites',
+    'kind: gentoo\nuri: a\nsuites: [a]',
+    '3:1: the key "suites" does not belong to kind: gentoo',
+  ],
+  [
+    'an address without a keyring or a word about it',
+    'kind: gentoo\nuri: https://host/x',
+    '1:1: expected a keyring for https://host/x, or signatures: off to go without',
+  ],
+  [
+    'signatures without a keyring',
+    'kind: gentoo\nuri: a\nsignatures: require',
+    '3:1: expected a keyring for signatures: require',
+  ],
+  [
+    'an index of another name',
+    'kind: gentoo\nuri: a\nindex: Index.gz',
+    '3:8: expected Packages, or Packages.gz, .xz, .zst, .bz2',
+  ],
+  [
+    'an index beside binhosts',
+    'kind: gentoo\nindex: Packages\nbinhosts: [{name: a, uri: a}]',
+    '2:1: with binhosts, index stands in each of them',
+  ],
+  ['a keyring of debian', 'kind: debian\nkeyring: a', '2:1: the key "keyring" belongs to kind: gentoo'],
+  [
+    'binrepos of native',
+    'kind: native\nurl: a\nfrom: binrepos',
+    '3:1: from: binrepos belongs to kind: gentoo',
+  ],
   ['no kind', '{}', '1:1: expected the key "kind"'],
   [
     'an unknown kind',
