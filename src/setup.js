@@ -34,6 +34,7 @@ const TEST = {
   sgdisk: 'gdisk',
   'fsck.vfat': 'dosfstools',
   'qemu-img': 'qemu-utils',
+  skopeo: 'skopeo',
   syslinux: 'syslinux',
   '../share/ovmf/OVMF.fd': 'ovmf',
   '../lib/syslinux/mbr/gptmbr.bin': 'syslinux-common',

@@ -11,6 +11,7 @@ import type { ImageOptions, Job } from './emit-job.ts'
 import { emitKernel, type Kernel, kernelRecord } from './emit-kernel.ts'
 import { emitDisks } from './emit-disk.ts'
 import { emitNetboot, emitOneInitrd } from './emit-memory.ts'
+import { emitOci } from './emit-oci.ts'
 import { emitDirectory, emitSquashfs, emitTar, emitVerityOf, type Verity, verityRecord } from './emit-root.ts'
 import type { Composed } from './flow.ts'
 import type { DataRecord } from './manifest.ts'
@@ -62,8 +63,8 @@ interface Emitted {
 type Wanted = ReadonlyMap<string, ImageOptions>
 
 /** Formats of one and the same disk. */
-const DISKS: readonly string[] = ['disk', 'qcow2', 'vhd']
-const FORMATS: readonly string[] = ['squashfs', 'dir', 'tar', 'verity', 'initrd', 'netboot', ...DISKS]
+const DISKS: readonly string[] = ['disk', 'qcow2', 'vhd', 'containerdisk']
+const FORMATS: readonly string[] = ['squashfs', 'dir', 'tar', 'oci', 'verity', 'initrd', 'netboot', ...DISKS]
 /** Formats that are made of the base: it is written even when nobody asks for it by name. */
 const ON_BASE: readonly string[] = ['verity', 'initrd', 'netboot', ...DISKS]
 /** Formats that need a kernel. */
@@ -106,6 +107,7 @@ async function emitImages(job: Job, wanted: Wanted, data: readonly DataRecord[])
 async function emitBase(job: Job, wanted: Wanted): Promise<string | undefined> {
   if (wanted.has('dir')) await emitDirectory(job)
   if (wanted.has('tar')) await emitTar(job)
+  if (wanted.has('oci')) await emitOci(job)
   const options = wanted.get('squashfs')
   const needed = options !== undefined || ON_BASE.some((format) => wanted.has(format))
   return needed ? await emitSquashfs(job, options ?? {}) : undefined

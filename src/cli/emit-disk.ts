@@ -14,6 +14,7 @@ import { run } from '../host/run.ts'
 import { lookup, type TreePath } from '../tree/tree.ts'
 import type { ImageOptions, Job } from './emit-job.ts'
 import type { Kernel } from './emit-kernel.ts'
+import { emitContainerDisk } from './emit-oci.ts'
 import type { Verity } from './emit-root.ts'
 import type { DataRecord } from './manifest.ts'
 import { timed } from './timed.ts'
@@ -32,7 +33,7 @@ const STUBS: TreePath = 'usr/lib/systemd/boot/efi'
 const BOOT_CODE = '/usr/lib/syslinux/mbr/gptmbr.bin'
 
 /**
- * @param formats those of `disk`, `qcow2` and `vhd` that are wanted
+ * @param formats those of `disk`, `qcow2`, `vhd` and `containerdisk` that are wanted
  * @param options of `disk`, which hold for all of them
  * @returns names of files by format, for the manifest
  */
@@ -46,11 +47,12 @@ export async function emitDisks(
   const raw = join(output.directory, `${stem}.raw`)
   await timed(world, `${stem}.raw`, () => makeRaw(job, parts, options, raw))
   const made: { [format: string]: string } = {}
-  if (formats.has('qcow2')) {
+  if (formats.has('qcow2') || formats.has('containerdisk')) {
     made['qcow2'] = `${stem}.qcow2`
     const target = join(output.directory, made['qcow2'])
     await timed(world, made['qcow2'], () => toQcow2(raw, target, world.signal))
     await output.adopt(made['qcow2'], 'disk')
+    if (formats.has('containerdisk')) await emitContainerDisk(job, made['qcow2'])
   }
   if (formats.has('vhd')) {
     made['vhd'] = `${stem}.vhd`
