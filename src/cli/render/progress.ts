@@ -76,7 +76,7 @@ function detailOf(event: Event): string {
     case 'index.fetched':
       return `${event.repo} ${event.name}`
     case 'image.progress':
-      return `${event.name} ${event.total > 0 ? Math.floor((100 * event.done) / event.total) : 0} %`
+      return `${event.total > 0 ? Math.floor((100 * event.done) / event.total) : 0} %`
     case 'image.written':
       return `${event.name} ${mebibytes(event.bytes)}`
     case 'stage.finished':
