@@ -48,9 +48,8 @@ export async function repairStore(world: World, problems: readonly Problem[]): P
       failed.push(`${shownPath(one.path)}: ${error instanceof Error ? error.message : String(error)}`)
     }
   }
-  for (const { ref, holder, tree, isGone } of await holders(store))
-    if (holder !== 'project' && !isGone && !(await isWhole(world, tree)))
-      failed.push(`${shownHolder(ref)}: its files are not all in the store until it is built again`)
+  for (const ref of await incomplete(world))
+    failed.push(`${shownHolder(ref)}: its files are not all in the store until it is built again`)
   return { problems, packages: [...packages].sort(), failed }
 }
 
@@ -74,10 +73,14 @@ async function remake(
   if (inputDigest(recipe.profile) === lock.input) await compose(own, recipe, lock)
 }
 
-async function isWhole(world: World, tree: Digest): Promise<boolean> {
-  const store = await world.store()
-  return store.loadTree(tree).then(
-    () => true,
-    () => false,
-  )
+/** Refs whose trees are not whole, seen by a store that was opened after all was made again. */
+async function incomplete(world: World): Promise<readonly string[]> {
+  await using own = openWorld(world.options, world.report, world.signal)
+  const store = await own.store()
+  const refs: string[] = []
+  for (const { ref, holder, tree, isGone } of await holders(store)) {
+    if (holder === 'project' || isGone) continue
+    await store.loadTree(tree).catch(() => refs.push(ref))
+  }
+  return refs
 }

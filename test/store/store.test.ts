@@ -413,7 +413,7 @@ test('verify finds each changed byte of a large object, of a pack, of a record a
   for (const segment of readdirSync(segments))
     for (const name of readdirSync(join(segments, segment))) {
       const path = join(segments, segment, name)
-      const { size, mode } = statSync(path)
+      const { size, mode, atimeMs, mtimeMs } = statSync(path)
       chmodSync(path, 0o600)
       const { readFileSync } = await import('node:fs')
       const whole = readFileSync(path)
@@ -430,6 +430,7 @@ test('verify finds each changed byte of a large object, of a pack, of a record a
       }
       writeFileSync(path, whole)
       chmodSync(path, mode)
+      utimesSync(path, atimeMs / 1000, mtimeMs / 1000)
     }
   assert.deepEqual([...users].sort(), ['ref generation/shop/1', 'shop'])
   assert.deepEqual(await problemsOf(here.store), [])
