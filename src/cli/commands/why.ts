@@ -7,6 +7,7 @@ import { ebuildPhases } from '../../stage/ebuild-phases.ts'
 import type { Command } from '../command.ts'
 import { plan } from '../flow.ts'
 import { readLock, settledLock } from '../lock-file.ts'
+import { pinned } from '../pin.ts'
 import { loadRecipe } from '../recipe.ts'
 import { unpackAll } from '../unpack-all.ts'
 
@@ -43,7 +44,7 @@ export const why: Command = {
     }
     if (words.options['scripts'] === true) {
       const packages = lock.packages.filter((pkg) => pkg.name === name)
-      const [unpacked] = await unpackAll(world, { ...lock, packages })
+      const [unpacked] = await unpackAll(world, await pinned(world, { ...lock, packages }))
       const control = unpacked?.control ?? {}
       const bodies = packages[0]?.scheme === 'ebuild' ? phaseTexts(control) : textsOf(control, SCRIPTS)
       const scripts = Object.keys(bodies)
