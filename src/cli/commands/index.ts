@@ -2,6 +2,7 @@
 import type { Command } from '../command.ts'
 import { boot } from './boot.ts'
 import { build } from './build.ts'
+import { checkout } from './checkout.ts'
 import { diff } from './diff.ts'
 import { doctor } from './doctor.ts'
 import { explain } from './explain.ts'
@@ -9,6 +10,7 @@ import { lock } from './lock.ts'
 import { gc } from './gc.ts'
 import { index, pack } from './pack.ts'
 import { plan } from './plan.ts'
+import { repo } from './repo.ts'
 import { resolve } from './resolve.ts'
 import { store } from './store.ts'
 import { why, whyNot } from './why.ts'
@@ -18,10 +20,12 @@ export const COMMANDS: readonly Command[] = [
   plan,
   build,
   boot,
+  checkout,
   why,
   whyNot,
   diff,
   resolve,
+  repo,
   explain,
   doctor,
   pack,
