@@ -53,10 +53,11 @@ export function parseGentooIndex(file: string, bytes: Uint8Array, keys?: Readonl
       : undefined,
     *entries() {
       Object.assign(reader, { at, line })
+      const next = keys ? columnsOf(text, keys) : nextBlock
       let found = 0
       for (;;) {
         const first = skipBlank(reader)
-        const fields = nextBlock(reader, keys)
+        const fields = next(reader)
         if (fields === undefined) break
         found++
         yield { fields, line: first }
@@ -93,11 +94,20 @@ function skipBlank(reader: Reader): number {
 }
 
 /** Lines up to an empty one. */
-function nextBlock(reader: Reader, keys?: ReadonlySet<string>): Map<string, string> | undefined {
+function nextBlock(reader: Reader): Map<string, string> | undefined {
+  const fields = new Map<string, string>()
+  const { text } = reader
+  const found = readLines(reader, (at, colon, end) => {
+    fields.set(text.slice(at, colon), valueOf(text, colon + 1, end))
+  })
+  return found ? fields : undefined
+}
+
+/** @returns whether there was a block */
+function readLines(reader: Reader, line: (at: number, colon: number, end: number) => void): boolean {
   const { text, file } = reader
   skipBlank(reader)
-  if (reader.at >= text.length) return undefined
-  const fields = new Map<string, string>()
+  if (reader.at >= text.length) return false
   while (reader.at < text.length) {
     const { at } = reader
     let end = text.indexOf('\n', at)
@@ -106,12 +116,90 @@ function nextBlock(reader: Reader, keys?: ReadonlySet<string>): Map<string, stri
     reader.at = end + 1
     reader.line++
     const colon = text.indexOf(':', at)
-    if (colon >= 0 && colon < end) {
-      const key = text.slice(at, colon)
-      if (keys === undefined || keys.has(key)) fields.set(key, valueOf(text, colon + 1, end))
-    } else if (text.slice(at, end).trim() === '') return fields
+    if (colon >= 0 && colon < end) line(at, colon, end)
+    else if (text.slice(at, end).trim() === '') return true
   }
-  return fields
+  return true
+}
+
+const ENTRIES_AT_ONCE = 1024
+
+/** Entries that know only where their values stand: of thirty values three are asked for before a package is wanted. */
+function columnsOf(text: string, keys: ReadonlySet<string>): (reader: Reader) => GentooFields | undefined {
+  const columns = new Map([...keys].map((key, at) => [key, at * 2]))
+  const width = keys.size * 2
+  let places = new Int32Array(0)
+  let base = 0
+  return (reader) => {
+    if (base === places.length) {
+      places = new Int32Array(width * ENTRIES_AT_ONCE)
+      base = 0
+    }
+    const found = readLines(reader, (at, colon, end) => {
+      const column = columns.get(text.slice(at, colon))
+      if (column === undefined) return
+      // A value begins behind a colon, so that 0 means none.
+      places[base + column] = colon + 1
+      places[base + column + 1] = end
+    })
+    if (!found) return undefined
+    base += width
+    return new Fields(text, columns, places, base - width)
+  }
+}
+
+class Fields implements ReadonlyMap<string, string> {
+  readonly #text: string
+  readonly #columns: ReadonlyMap<string, number>
+  readonly #places: Int32Array
+  readonly #base: number
+
+  constructor(text: string, columns: ReadonlyMap<string, number>, places: Int32Array, base: number) {
+    this.#text = text
+    this.#columns = columns
+    this.#places = places
+    this.#base = base
+  }
+
+  get(key: string): string | undefined {
+    const at = this.#placeOf(key)
+    return at === undefined
+      ? undefined
+      : valueOf(this.#text, this.#places[at] as number, this.#places[at + 1] as number)
+  }
+
+  has(key: string): boolean {
+    return this.#placeOf(key) !== undefined
+  }
+
+  #placeOf(key: string): number | undefined {
+    const column = this.#columns.get(key)
+    return column === undefined || this.#places[this.#base + column] === 0 ? undefined : this.#base + column
+  }
+
+  get size(): number {
+    return [...this.keys()].length
+  }
+
+  *keys(): MapIterator<string> {
+    for (const key of this.#columns.keys()) if (this.has(key)) yield key
+  }
+
+  *values(): MapIterator<string> {
+    for (const key of this.keys()) yield this.get(key) as string
+  }
+
+  *entries(): MapIterator<[string, string]> {
+    for (const key of this.keys()) yield [key, this.get(key) as string]
+  }
+
+  [Symbol.iterator](): MapIterator<[string, string]> {
+    return this.entries()
+  }
+
+  forEach(visit: (value: string, key: string, map: ReadonlyMap<string, string>) => void): void {
+    for (const [key, value] of this) visit(value, key, this)
+  }
 }
 
 function valueOf(text: string, from: number, to: number): string {

@@ -1,6 +1,6 @@
 /** Accepts the `Packages` index of one binhost: whole, of this time, and not older than the one accepted before. */
-import { join } from 'node:path'
-import { digestOf, type Digest } from '../base/digest.ts'
+import { basename, join } from 'node:path'
+import { digestOf, hexOf, type Digest } from '../base/digest.ts'
 import { isStage5Error } from '../base/errors.ts'
 import { parseGentooIndex, type GentooIndex } from '../format/gentoo-index.ts'
 import { refused } from '../format/release.ts'
@@ -10,7 +10,7 @@ import { archOfGentoo, ENTRY_FIELDS } from '../pkg/ebuild-package.ts'
 import { gentooHeaderOf, type GentooHeader } from '../pkg/gentoo-header.ts'
 import { asIndexError } from './accepted-release.ts'
 import type { BinhostSource } from './binhost-sources.ts'
-import { readIfThere, writeWhole } from './cache-files.ts'
+import { keepOnly, readIfThere, writeWhole } from './cache-files.ts'
 
 export interface AcceptedIndex {
   readonly source: BinhostSource
@@ -48,6 +48,8 @@ interface State {
   readonly timestamp: number
   readonly ttl: number
   readonly digest: Digest
+  /** Bytes of the text. */
+  readonly size: number
   /** `URI` of the header; '' without one. */
   readonly base: string
 }
@@ -98,6 +100,7 @@ export async function acceptIndex(
     timestamp: index.timestamp,
     ttl: Number.isFinite(ttl) && ttl > 0 ? Math.min(ttl, MAX_TTL_SECONDS) : 0,
     digest,
+    size: bytes.length,
     base: index.header.get('URI') ?? '',
   }
   return {
@@ -110,8 +113,13 @@ export async function acceptIndex(
     fromCache,
     keep: async () => {
       if (isKept) return
-      if (!fromCache) await writeWhole(textFile(directory, source), bytes)
+      if (!fromCache) await writeWhole(textFile(directory, source, digest), bytes)
       await writeWhole(stateFile(directory, source), JSON.stringify(state))
+      const name = basename(textFile(directory, source, digest))
+      await keepOnly(
+        join(directory, 'indexes'),
+        (other) => other === name || !other.startsWith(`${source.id}-`),
+      )
     },
   }
 }
@@ -200,8 +208,8 @@ function stateFile(directory: string, { id }: BinhostSource): string {
   return join(directory, 'indexes', `${id}.json`)
 }
 
-function textFile(directory: string, { id }: BinhostSource): string {
-  return join(directory, 'indexes', `${id}.packages`)
+function textFile(directory: string, { id }: BinhostSource, digest: Digest): string {
+  return join(directory, 'indexes', `${id}-${hexOf(digest).slice(0, 32)}.packages`)
 }
 
 async function stateIn(directory: string, source: BinhostSource): Promise<State | undefined> {
@@ -215,11 +223,11 @@ async function stateIn(directory: string, source: BinhostSource): Promise<State 
   }
 }
 
-/** The state with its text, where the two belong together. */
+/** The state with its text: both appear whole or not at all, and the name of the text is its digest. */
 async function keptIn(directory: string, source: BinhostSource): Promise<Kept | undefined> {
   const state = await stateIn(directory, source)
-  const bytes = state && (await readIfThere(textFile(directory, source)))
-  return bytes && digestOf(bytes) === state.digest ? { ...state, bytes } : undefined
+  const bytes = state && (await readIfThere(textFile(directory, source, state.digest)))
+  return bytes !== undefined && bytes.length === state?.size ? { ...(state as State), bytes } : undefined
 }
 
 function shown(seconds: number): string {
