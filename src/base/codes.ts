@@ -140,9 +140,17 @@ export const CODES = {
     summary: 'There is no profile of this name.',
     help: 'Profiles are the YAML files of the folder `profiles/`; the nearest names are in the message. Variants are written PROFILE@VARIANT.',
   },
+  S5_PROTECTION_UNSUPPORTED: {
+    summary: 'The file system or the rights of this process do not offer the protection that was asked for.',
+    help: 'reflink needs btrfs or XFS (with reflink=1) and the store on the same file system; bind needs root; verity needs a file system made with verity and a kernel that has it. `--copy` works everywhere: the root shares no file with others.',
+  },
   S5_REPOSITORY_UNKNOWN: {
     summary: 'A profile names a repository that has no file.',
     help: 'Repositories are the YAML files of the folder `repos/`; the nearest names are in the message.',
+  },
+  S5_ROOT_UNKNOWN: {
+    summary: 'The store does not know what this folder was made of.',
+    help: 'Only roots that `stage5 checkout` made with the same store can be checked, under the path that they were made with; `stage5 store stats` lists them.',
   },
   S5_SCRIPT_UNKNOWN: {
     summary: 'A package brings a maintainer script that stage5 does not know how to replace.',

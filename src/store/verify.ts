@@ -1,6 +1,6 @@
 /** Reads everything back, compares it with its name, and says who is hurt by what is wrong. */
 import { createHash } from 'node:crypto'
-import { closeSync, lstatSync } from 'node:fs'
+import { closeSync, fstatSync, lstatSync } from 'node:fs'
 import { join } from 'node:path'
 import { crc32 } from 'node:zlib'
 import type { Digest } from '../base/digest.ts'
@@ -67,7 +67,11 @@ export async function* verifySegments(
     try {
       const fd = disk.open(path, 'read')
       try {
-        if (entry.kind === 'link') return badHash(fd, entry) ?? badMetadata(path, entry)
+        if (entry.kind === 'link') {
+          const { size } = fstatSync(fd)
+          if (size !== entry.size) return `has other bytes: expected ${entry.size}, found ${size}`
+          return badHash(fd, entry) ?? badMetadata(path, entry)
+        }
         return entry.kind === 'object' ? badHash(fd, entry) : badSum(entry)
       } finally {
         closeSync(fd)

@@ -1,6 +1,6 @@
 /** `stage5 build PROFILE`: locked packages to a folder of images. */
 import type { Json } from '../../base/json.ts'
-import type { Command } from '../command.ts'
+import { type Command, listOption } from '../command.ts'
 import { build as buildProfile, plan } from '../flow.ts'
 import { keep, keepProject } from '../kept.ts'
 import { settledLock, writeLock } from '../lock-file.ts'
@@ -13,15 +13,25 @@ export const build: Command = {
   name: 'build',
   summary: 'compose the locked packages and write the images',
   arguments: [{ name: '<profile>', description: 'name of a profile, with @variant' }],
-  options: [],
-  examples: ['stage5 build www-nginx', 'stage5 build www-nginx@php --locked --offline'],
+  options: [
+    {
+      flags: '--format <format>',
+      description: 'write this instead of the images of the profile, such as dir or tar',
+      many: true,
+    },
+  ],
+  examples: [
+    'stage5 build www-nginx',
+    'stage5 build www-nginx@php --locked --offline',
+    'stage5 build www-nginx --format dir',
+  ],
   run: async (world, words) => {
     const recipe = await loadRecipe(world, words.arguments[0] as string)
-    const { lock, directory } = await buildProfile(
-      world,
-      recipe,
-      await settledLock(world, recipe.profile, plan),
-    )
+    const settled = await settledLock(world, recipe.profile, plan)
+    const formats = listOption(words, 'format')
+    const images = formats.map((format) => ({ format, options: {} }))
+    const wanted = formats.length === 0 ? recipe : { ...recipe, profile: { ...recipe.profile, images } }
+    const { lock, directory } = await buildProfile(world, wanted, settled)
     if (!world.options.locked) await writeLock(world, lock)
     const manifest = await readManifest(directory)
     await keepProject(world)
