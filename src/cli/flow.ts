@@ -9,13 +9,15 @@ import { printLock } from '../resolve/lock-text.ts'
 import { labelOf } from '../pkg/package.ts'
 import type { Lock } from '../resolve/lock.ts'
 import type { Profile } from '../resolve/profile.ts'
-import { lockOf, refusalError, resolve } from '../resolve/resolve.ts'
+import { lockOf, refusalError } from '../resolve/resolve.ts'
+import { printMissingSoname } from '../resolve/soname.ts'
 import type { Facts } from '../stage/facts.ts'
 import { allocateIds, wantedIds } from '../stage/ids.ts'
 import type { Stage } from '../stage/stage.ts'
 import { mergeTrees } from '../tree/merge.ts'
 import type { Root } from '../tree/root.ts'
 import type { Unpacked } from '../tree/unpacked.ts'
+import { resolveOrBuild } from './build-missing.ts'
 import { emitAll } from './emit-all.ts'
 import { mustKeepLedger, type Settled } from './lock-file.ts'
 import { pinned } from './pin.ts'
@@ -26,14 +28,7 @@ import type { World } from './world.ts'
 
 /** profile → lock. Packages of `pins` stay where they still fit, so that a change of the profile changes little. */
 export async function plan(world: World, profile: Profile, pins?: Lock): Promise<Lock> {
-  const indexes = await timed(world, 'index', () =>
-    Promise.all(
-      profile.repositories.map(async (name) =>
-        (await world.repository(name)).index(profile.arch, world.signal),
-      ),
-    ),
-  )
-  const answer = await timed(world, 'resolve', async () => resolve(profile, indexes, pins))
+  const { answer, indexes } = await resolveOrBuild(world, profile, pins)
   if (!answer.ok) throw refusalError(answer)
   for (const { kind, chosen, best, because } of answer.heldBack)
     if (kind === 'conflict')
@@ -42,6 +37,8 @@ export async function plan(world: World, profile: Profile, pins?: Lock): Promise
         code: 'held-back',
         message: `${chosen}, not ${best}: ${because.join('; ')}`,
       })
+  for (const missing of answer.sonameMissing)
+    world.report({ kind: 'warning', code: 'soname', message: printMissingSoname(missing) })
   return lockOf(profile, indexes, answer.packages, pins?.ids ?? { users: {}, groups: {} })
 }
 

@@ -35,7 +35,7 @@ const STRENGTH: readonly SignaturePolicy[] = ['off', 'if-present', 'require']
 export function openBinhost(spec: RepositorySpec, world: RepositoryWorld): Repository {
   const report = world.report ?? (() => {})
   const gentoo = spec.gentoo as GentooSpec
-  const once = onceMap<string, Index>()
+  let once = onceMap<string, Index>()
   let sources: Promise<readonly BinhostSource[]> | undefined
   const known = (): Promise<readonly BinhostSource[]> => {
     sources ??= binhostSources(spec, report, world.aptRoot).catch((error: unknown) => {
@@ -170,6 +170,10 @@ export function openBinhost(spec: RepositorySpec, world: RepositoryWorld): Repos
     pin,
     trust: async (pkg) => (await sourceOf(pkg)).trust,
     policy: async () => weakest(await known()),
+    ...(spec.builder && { builder: spec.builder }),
+    forget: () => {
+      once = onceMap()
+    },
   }
 }
 

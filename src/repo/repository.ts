@@ -27,4 +27,8 @@ export interface Repository {
   trust?(pkg: Locked): Promise<Trust>
   /** What the lock shows of it. */
   policy?(): Promise<SignaturePolicy>
+  /** Gentoo: program and arguments that make a build, followed by its atom, with USE in the environment. */
+  readonly builder?: readonly string[]
+  /** What was read of the index is forgotten: the next `index` reads it anew. */
+  forget?(): void
 }

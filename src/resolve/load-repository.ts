@@ -121,6 +121,11 @@ const repository = object('a map with kind: debian, native or gentoo', {
     true,
     'Gentoo: whether an index older than the last one, or of the future, is refused.',
   ),
+  builder: optional(
+    list(line('a program or one of its arguments')),
+    undefined,
+    'Gentoo: program and arguments that make a missing build, such as [emerge, --buildpkgonly]; the atom follows, USE is in the environment.',
+  ),
 })
 
 const spec = refined(repository, (value, node, to): Omit<RepositorySpec, 'name' | 'file'> | undefined => {
@@ -131,12 +136,23 @@ const spec = refined(repository, (value, node, to): Omit<RepositorySpec, 'name' 
   const written = (key: string): boolean =>
     node.kind === 'map' && node.members.some((member) => member.key === key)
   const debianOnly = ['from', 'sources', 'suites', 'components', 'checkValidUntil']
-  const gentooOnly = ['uri', 'index', 'binhosts', 'config', 'signatures', 'keyring', 'checkTimestamp']
+  const gentooOnly = [
+    'uri',
+    'index',
+    'binhosts',
+    'config',
+    'signatures',
+    'keyring',
+    'checkTimestamp',
+    'builder',
+  ]
   if (rest.kind === 'gentoo') {
     const wrong = [...debianOnly.slice(1), 'url'].find(written)
     if (wrong) return to.report(at(wrong), `the key "${wrong}" does not belong to kind: gentoo`)
     const gentoo = gentooOf(value, (key, message) => to.report(key === '' ? node : at(key), message))
-    return gentoo && { ...rest, from: 'listed', gentoo }
+    const { builder } = value
+    if (builder?.length === 0) return to.report(at('builder'), 'expected a program, found an empty list')
+    return gentoo && { ...rest, from: 'listed', gentoo, ...(builder && { builder }) }
   }
   const wrong = gentooOnly.find(written)
   if (wrong) return to.report(at(wrong), `the key "${wrong}" belongs to kind: gentoo`)

@@ -196,6 +196,8 @@ export interface RepositorySpec {
   readonly url: string
   /** Kind gentoo only. */
   readonly gentoo?: GentooSpec
+  /** Gentoo: program and arguments that make a missing build (`policy: build-missing`). */
+  readonly builder?: readonly string[]
   /** Absolute path of the YAML file, for relative paths. */
   readonly file: string
 }

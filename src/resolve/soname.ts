@@ -57,3 +57,13 @@ export function missingSonames(
       }
     })
 }
+
+/** As a warning: what is missing, who needs it, and what would bring it. */
+export function printMissingSoname({ abi, soname, neededBy, providers }: MissingSoname): string {
+  const [best] = providers
+  const remedy =
+    best === undefined
+      ? 'no build that may be chosen brings it'
+      : `${best} would bring it (soname: require adds it)`
+  return `nothing brings ${soname} (${abi}), needed by ${neededBy.join(', ')}: ${remedy}`
+}
