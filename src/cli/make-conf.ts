@@ -12,7 +12,7 @@ export function readMakeConf(texts: readonly string[]): ReadonlyMap<string, stri
   const variables = new Map<string, string>()
   for (const text of texts) {
     for (let at = 0; at < text.length; ) {
-      const head = /^(?:\s+|#.*|(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)(\+?=)|[^\n]+)/.exec(text.slice(at))
+      const head = /^(?:[\s;]+|#.*|(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)(\+?=)|[^\n]+)/.exec(text.slice(at))
       if (!head) break
       at += head[0].length
       const name = head[1]

@@ -1,144 +1,248 @@
-/** A directory of Portage's packages to images, as a user does it; what is in the image is read by unsquashfs. */
 import assert from 'node:assert/strict'
-import { spawnSync } from 'node:child_process'
-import {
-  cpSync,
-  existsSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  realpathSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join, resolve } from 'node:path'
+import { dirname, join } from 'node:path'
 import { test, type TestContext } from 'node:test'
+import { importPortage } from '../../src/cli/import-portage.ts'
+import { readMakeConf } from '../../src/cli/make-conf.ts'
+import { isStage5Error } from '../../src/base/errors.ts'
+import { loadProfile } from '../../src/resolve/load-profile.ts'
+import { universeJson } from '../helpers/ask.ts'
 import { stage5 } from '../helpers/console.ts'
-import { BUSYBOX, writePkgdir } from '../helpers/pkgdir.ts'
-import { openKeys } from '../repo/keys.ts'
+import { folder } from '../resolve/folder.ts'
 
-const FIXTURE = resolve(import.meta.dirname, '../fixtures/gentoo')
-const skip = existsSync(BUSYBOX) ? false : 'needs busybox-static'
-const hasUnsquashfs = spawnSync('unsquashfs', ['-version']).error === undefined
-const keys = openKeys()
-
-function project(t: TestContext): string {
-  const directory = realpathSync(mkdtempSync(join(tmpdir(), 's5-gentoo-')))
-  t.after(() => rmSync(directory, { recursive: true }))
-  cpSync(FIXTURE, directory, { recursive: true })
+function project(t: TestContext, files: { readonly [path: string]: string }): string {
+  const directory = mkdtempSync(join(tmpdir(), 'stage5-gentoo-'))
+  t.after(() => rmSync(directory, { recursive: true, force: true }))
+  for (const [path, text] of Object.entries(files)) {
+    mkdirSync(dirname(join(directory, path)), { recursive: true })
+    writeFileSync(join(directory, path), text)
+  }
   return directory
 }
 
-async function must(directory: string, ...words: readonly string[]): Promise<string> {
-  const ran = await stage5(directory, words)
-  assert.equal(ran.code, 0, ran.stderr)
-  return ran.stdout
+const PHP = (build: number, use: string): string =>
+  `CPV: dev-lang/php-8.3.9\nBUILD_ID: ${build}\nSIZE: 1\nMD5: ${'0'.repeat(32)}\nPATH: php-${build}.gpkg.tar\nEAPI: 8\nKEYWORDS: amd64\nIUSE: apache2 fpm\nUSE: ${use}\nREQUIRES: x86_64: libc.so.6\n`
+const PACKAGES = `VERSION: 0\nTIMESTAMP: 1700000000\nARCH: amd64\n\n${PHP(1, 'apache2')}\n${[
+  'CPV: app/broken-1',
+  'SIZE: 1',
+  `MD5: ${'0'.repeat(32)}`,
+  'EAPI: 8',
+  'KEYWORDS: amd64',
+  'RDEPEND: app/gone',
+].join('\n')}\n`
+
+const PROJECT = {
+  'pkgdir/Packages': PACKAGES,
+  'repos/house.yaml': 'kind: gentoo\nuri: ../pkgdir\nbuilder: [sh, build.sh]\n',
+  'profiles/php.yaml':
+    'repositories: [house]\npackages:\n  - {atom: dev-lang/php, use: [fpm, -apache2]}\nvariants:\n  built: {policy: build-missing}\n  any: {usePolicy: any}\n',
+  'profiles/none.yaml': 'repositories: []\npolicy: build-missing\n',
+  'build.sh': `printf '\\n${PHP(2, 'fpm').replaceAll('\n', String.raw`\n`)}' >> pkgdir/Packages\necho "$USE $1" >> built\n`,
 }
 
-const lockOf = (directory: string, name: string): string =>
-  readFileSync(join(directory, `profiles/${name}.lock.yaml`), 'utf8')
-
-test('two groups of guests take their own PHP from one PKGDIR', { skip }, async (t) => {
-  const directory = project(t)
-  writePkgdir(join(directory, 'pkgdir'))
-  assert.match(await must(directory, 'lock', 'www-nginx'), /www-nginx\.lock\.yaml: 6 packages/)
-  const lock = lockOf(directory, 'www-nginx')
-  assert.match(lock, /kind: gentoo\n {4}snapshot: .*\n {4}date: 1760000000\n {4}signatures: "off"\n/)
-  assert.equal(lock.match(/^ {4}sha256: "[0-9a-f]{64}"$/gm)?.length, 6)
-  assert.match(lock, /name: dev-lang\/php\n {4}version: "8\.3\.9"\n(?: {4}.*\n)* {4}build: 1\n/)
-  assert.match(lock, /because: "www-servers\/nginx:mainline: sys-libs\/zlib:0\/1="/)
-
-  await must(directory, 'lock', 'www-apache')
-  assert.match(lockOf(directory, 'www-apache'), /build: 2\n/)
-  for (const name of ['www-nginx', 'www-apache']) await must(directory, 'build', name)
-  if (!hasUnsquashfs) return
-  const list = (name: string): string => {
-    const out = readdirSync(join(directory, 'out')).find((entry) => entry.startsWith(`${name}_`)) as string
-    const image = readdirSync(join(directory, 'out', out)).find((entry) =>
-      entry.endsWith('.squashfs'),
-    ) as string
-    return spawnSync('unsquashfs', ['-lln', join(directory, 'out', out, image)]).stdout.toString()
+test('a question in JSON is answered with exit 0, 1 or 2', async (t) => {
+  const x = { 'a/x-1': { RDEPEND: 'l/b' } }
+  const directory = project(t, {
+    'yes.json': JSON.stringify(universeJson('a/x', { ...x, 'l/b-1#2': { USE: 'f', IUSE: 'f' } })),
+    'no.json': JSON.stringify(universeJson('a/x', x)),
+    'bad.json': '{"format": "other"}',
+    'torn.json': '{',
+    'file.json': JSON.stringify({
+      binhosts: [{ name: 'main', index: 'pkgdir/Packages' }],
+      request: { atoms: ['dev-lang/php'] },
+    }),
+    'lost.json': JSON.stringify({ binhosts: [{ index: 'absent' }] }),
+    'pkgdir/Packages': PACKAGES,
+  })
+  const ask = async (file: string): Promise<[number | null, { [key: string]: never }]> => {
+    const { code, stdout } = await stage5(directory, ['resolve', '--universe', file, '--json'])
+    return [code, JSON.parse(stdout) as { [key: string]: never }]
   }
-  const nginx = list('www-nginx')
-  for (const path of [
-    'usr/bin/busybox',
-    'usr/bin/nginx',
-    'usr/bin/php-fpm',
-    'usr/lib64/libz.so.1 -> libz.so.1.3.1',
-    'etc/passwd',
+  const [yes, solved] = await ask('yes.json')
+  assert.equal(yes, 0)
+  assert.deepEqual(solved['order'], ['l/b-1#2', 'a/x-1'])
+  assert.deepEqual(solved['packages'], [
+    {
+      cpv: 'l/b-1',
+      buildId: 2,
+      slot: '0',
+      repo: 'gentoo',
+      binhost: 'main',
+      use: ['f'],
+      why: [{ by: 'a/x', dep: 'l/b' }],
+    },
+    {
+      cpv: 'a/x-1',
+      buildId: null,
+      slot: '0',
+      repo: 'gentoo',
+      binhost: 'main',
+      use: [],
+      why: [{ by: 'request', dep: 'a/x' }],
+    },
   ])
-    assert.ok(nginx.includes(`squashfs-root/${path}`), `${path}\n${nginx}`)
-  assert.ok(!nginx.includes('php-apache2'))
-  assert.match(nginx, /-rw-r--r-- 82\/82 .*var\/www\/localhost\/index\.html/)
-  const apache = list('www-apache')
-  assert.ok(apache.includes('php-apache2') && !apache.includes('nginx') && !apache.includes('php-fpm'))
-})
-
-test('a phase that nothing replaces stops the build and is shown', { skip }, async (t) => {
-  const directory = project(t)
-  writePkgdir(join(directory, 'pkgdir'))
-  const profile = join(directory, 'profiles/www-nginx.yaml')
-  writeFileSync(profile, readFileSync(profile, 'utf8').replace(/scripts:\n.*\n/, ''))
-  const ran = await stage5(directory, ['build', 'www-nginx'])
-  assert.equal(ran.code, 1)
-  assert.match(ran.stderr, /www-servers\/nginx 1\.27\.4\n {4}pkg_postinst:8: ln -s index\.html/)
-  assert.match(ran.stderr, /S5_SCRIPT_UNKNOWN/)
-  assert.match(
-    await must(directory, 'why', 'www-nginx', 'www-servers/nginx', '--scripts'),
-    /pkg_postinst\nln -s/,
-  )
-})
-
-test('a signed PKGDIR is taken, a changed one is not', {
-  skip: skip || (keys ? false : 'needs gpg'),
-}, async (t) => {
-  t.after(() => keys![Symbol.dispose]())
-  const directory = project(t)
-  const key = keys!.make('build@example.org')
-  const sign = {
-    manifest: (text: string) => keys!.sign(text, [key]),
-    member: (bytes: Uint8Array) => keys!.detach(bytes, key, { armor: true }),
+  const [no, refused] = await ask('no.json')
+  assert.equal(no, 1)
+  assert.equal((refused['error'] as { kind: string } | undefined)?.kind, 'unsatisfiable')
+  assert.deepEqual((await ask('file.json'))[1]['order'], ['dev-lang/php-8.3.9#1'])
+  for (const file of ['bad.json', 'torn.json', 'lost.json']) {
+    const [code, data] = await ask(file)
+    assert.equal(code, 2, file)
+    assert.equal((data['error'] as { kind: string } | undefined)?.kind, 'invalid')
   }
-  writePkgdir(join(directory, 'pkgdir'), sign)
-  writeFileSync(join(directory, 'repos/keys.asc'), keys!.export([key], { armor: true }))
-  const profile = join(directory, 'profiles/www-nginx.yaml')
-  const text = readFileSync(profile, 'utf8').replace('[binpkgs]', '[signed]')
-  writeFileSync(profile, text)
-  const refusedXpak = await stage5(directory, ['lock', 'www-nginx'])
-  assert.equal(refusedXpak.code, 1, 'zlib is an xpak, which has no signature')
-  assert.match(refusedXpak.stderr, /sys-libs\/zlib/)
-
-  writeFileSync(profile, text.replace('  - www-servers/nginx\n', '').replace(/ {2}- \{ atom: dev.*\n/, ''))
-  await must(directory, 'lock', 'www-nginx')
-  assert.match(lockOf(directory, 'www-nginx'), /signatures: require\n/)
-  await must(directory, 'build', 'www-nginx')
-
-  writeFileSync(
-    join(directory, 'repos/keys.asc'),
-    keys!.export([keys!.make('other@example.org')], { armor: true }),
-  )
-  const other = await stage5(directory, ['build', 'www-nginx', '--locked'])
-  assert.equal(other.code, 1)
-  assert.match(other.stderr, /S5_SIGNATURE_BAD/)
-  assert.match(other.stderr, /unknown-key/)
-
-  const repo = join(directory, 'repos/signed.yaml')
-  writeFileSync(repo, readFileSync(repo, 'utf8').replace('keyring: keys.asc', 'signatures: off'))
-  const weaker = await stage5(directory, ['build', 'www-nginx', '--locked'])
-  assert.match(weaker.stderr, /made with signatures: require of signed, now they are: off[^]*S5_LOCK_STALE/)
+  const lost = await stage5(directory, ['resolve', '--universe', 'none.json'])
+  assert.equal(lost.code, 2)
+  assert.match(lost.stdout, /none\.json cannot be read/)
+  assert.match((await stage5(directory, ['resolve', '--universe', 'no.json'])).stdout, /a\/x-1 needs l\/b/)
 })
 
-test('a package that the index lists and nobody has is named', { skip }, async (t) => {
-  const directory = project(t)
-  writePkgdir(join(directory, 'pkgdir'))
-  rmSync(join(directory, 'pkgdir/dev-lang/php/php-8.3.9-1.gpkg.tar'))
-  const ran = await stage5(directory, ['lock', 'www-nginx'])
-  assert.equal(ran.code, 1)
+test('a whole binhost is checked', async (t) => {
+  const directory = project(t, PROJECT)
+  const { code, stdout } = await stage5(directory, ['repo', 'check', 'house', '-q'])
+  assert.equal(code, 1)
   assert.match(
-    ran.stderr,
-    /dev-lang\/php_8\.3\.9_b1: .*php-8\.3\.9-1\.gpkg\.tar: no such file[^]*S5_FETCH_FAILED/,
+    stdout,
+    /missing app\/gone: 1 build cannot be installed, app\/broken-1\n {2}emerge --buildpkgonly app\/gone/,
   )
-  assert.ok(!existsSync(join(directory, 'profiles/www-nginx.lock.yaml')))
-  await must(directory, 'lock', 'www-apache')
+  assert.match(stdout, /no build brings libc\.so\.6 \(x86_64\), needed by dev-lang\/php-8\.3\.9#1/)
+  assert.match(stdout, /house: 1 of 2 builds can be installed/)
+  assert.equal((await stage5(directory, ['repo', 'list', 'house'])).code, 2)
+})
+
+test('a missing build is a command to type, or made by the builder where the profile says so', async (t) => {
+  const directory = project(t, PROJECT)
+  const refused = await stage5(directory, ['plan', 'php'])
+  assert.equal(refused.code, 1)
+  assert.match(refused.stderr, /USE="fpm -apache2" emerge --buildpkgonly =dev-lang\/php-8\.3\.9/)
+  const any = await stage5(directory, ['plan', 'php@any'])
+  assert.match(any.stderr, /nothing brings libc\.so\.6 \(x86_64\), needed by dev-lang\/php-8\.3\.9#1/)
+  const built = await stage5(directory, ['plan', 'php@built', '--json'])
+  assert.equal(built.code, 0, built.stderr)
+  assert.equal(readFileSync(join(directory, 'built'), 'utf8'), 'fpm -apache2 =dev-lang/php-8.3.9\n')
+  assert.match(built.stdout, /dev-lang\/php_8\.3\.9_b2/)
+  const none = await stage5(directory, ['plan', 'none'])
+  assert.match(none.stderr, /no repository of the profile has a builder/)
+})
+
+test('why-not says of each rejected build what is in the way', async (t) => {
+  const directory = project(t, PROJECT)
+  const { stdout } = await stage5(directory, ['why-not', 'php@any', 'app/broken'])
+  assert.match(stdout, /app\/broken-1/)
+  assert.match(stdout, /there is no package app\/gone/)
+})
+
+const MAKE_CONF = `# comment
+COMMON_FLAGS="-O2 -pipe"
+CFLAGS="\${COMMON_FLAGS}"
+USE="ssl -X \\
+  http2" ; export GREETING='a $USE'
+USE="$USE -ssl zstd" # trailing
+ACCEPT_KEYWORDS='~amd64'
+ACCEPT_LICENSE="-* @FREE @UNKNOWN linux-fw"
+PYTHON_TARGETS="python3_12 -python3_11"
+source /etc/portage/other.conf
+`
+
+test('make.conf is read without a shell', () => {
+  const found = readMakeConf([MAKE_CONF, 'USE+=" more"\nLAST=${USE}x'])
+  assert.equal(found.get('USE'), 'ssl -X   http2 -ssl zstd more')
+  assert.equal(found.get('LAST'), 'ssl -X   http2 -ssl zstd morex')
+  assert.equal(found.get('CFLAGS'), '-O2 -pipe')
+  assert.equal(found.get('GREETING'), 'a $USE')
+  assert.throws(
+    () => readMakeConf(['USE="a']),
+    (error) => isStage5Error(error, 'S5_USAGE'),
+  )
+})
+
+test('/etc/portage becomes a profile that loads; what has no counterpart is said', async () => {
+  const { text, left, packages } = importPortage(
+    new Map(
+      Object.entries({
+        'make.conf': MAKE_CONF,
+        'package.use/web':
+          'www-servers/nginx http2 -mail NGINX_MODULES_HTTP: gzip -proxy # c\n*/* -ldap\n>=x 1\n',
+        'package.accept_keywords/a': 'www-servers/nginx\n=sys-kernel/gentoo-kernel-6* **\n',
+        'package.mask': '>=dev-lang/python-3.14\n',
+        'package.unmask': '=dev-lang/python-3.14.1\n',
+        'package.license': 'sys-firmware/x @FREE fw\n',
+        'profile/package.provided': 'virtual/editor-0\nbroken\n',
+        'profile/use.force': 'ssl\n',
+        'sets/tools': 'dev-debug/gdb # comment\n',
+        world: 'net-misc/curl\nwww-servers/nginx:0\n',
+        world_sets: '@tools\n@lost\n',
+        license_groups: '# comment\nFREE @GPL MIT\nGPL GPL-2\nEULA X\n',
+      }),
+    ),
+  )
+  assert.equal(packages, 3)
+  const { read, list } = folder({ 'profiles/web.yaml': text })
+  const { profile } = await loadProfile('web', read, list)
+  assert.deepEqual(profile.use, [
+    '-X',
+    'http2',
+    '-ssl',
+    'zstd',
+    'python_targets_python3_12',
+    '-python_targets_python3_11',
+  ])
+  assert.deepEqual(profile.keywords, ['~amd64'])
+  assert.deepEqual(profile.licenses, ['@FREE', 'linux-fw'])
+  assert.deepEqual(profile.licenseGroups, { FREE: ['@GPL', 'MIT'], GPL: ['GPL-2'] })
+  assert.deepEqual(
+    profile.settings.map(({ atom, use, keywords, licenses }) => [atom, use, keywords, licenses]),
+    [
+      [
+        'www-servers/nginx',
+        ['http2', '-mail', 'nginx_modules_http_gzip', '-nginx_modules_http_proxy'],
+        ['~amd64'],
+        [],
+      ],
+      ['*/*', ['-ldap'], [], []],
+      ['=sys-kernel/gentoo-kernel-6*', [], ['**'], []],
+      ['sys-firmware/x', [], [], ['@FREE', 'fw']],
+    ],
+  )
+  assert.deepEqual(
+    profile.mask.map(({ atom }) => atom),
+    ['>=dev-lang/python-3.14'],
+  )
+  assert.deepEqual(
+    profile.unmask.map(({ atom }) => atom),
+    ['=dev-lang/python-3.14.1'],
+  )
+  assert.deepEqual(profile.provided, [{ name: 'virtual/editor', version: '0', reason: 'package.provided' }])
+  assert.deepEqual(profile.sets, { tools: ['dev-debug/gdb'] })
+  assert.deepEqual(
+    profile.packages.map(({ atom }) => atom),
+    ['net-misc/curl', 'www-servers/nginx:0', '@tools'],
+  )
+  for (const line of left) assert.ok(text.includes(`# not taken over: ${line}\n`))
+  for (const part of ['@UNKNOWN', 'CFLAGS', '>=x', 'broken', 'profile/use.force', '@lost'])
+    assert.ok(
+      left.some((line) => line.includes(part)),
+      part,
+    )
+})
+
+test('lock --import writes a profile, and never over another one', async (t) => {
+  const directory = project(t, {
+    'etc/portage/make.conf': 'USE="ssl"\n',
+    'etc/portage/package.use': 'net-misc/curl http2\n',
+    'etc/portage/.hidden': 'x',
+    'var/lib/portage/world': 'net-misc/curl\n',
+  })
+  const first = await stage5(directory, ['lock', '--import', 'etc/portage', 'web'])
+  assert.equal(first.code, 0, first.stderr)
+  assert.match(readFileSync(join(directory, 'profiles/web.yaml'), 'utf8'), /- net-misc\/curl\n/)
+  const again = await stage5(directory, ['lock', '--import', 'etc/portage', 'web'])
+  assert.match(again.stderr, /profiles\/web\.yaml exists already/)
+  const none = await stage5(directory, ['lock', '--import', 'nowhere'])
+  assert.match(none.stderr, /S5_FILE_MISSING/)
+  assert.match((await stage5(directory, ['lock'])).stderr, /lock needs the name of a profile/)
+  assert.match(
+    (await stage5(directory, ['lock', '--import', 'etc/portage', 'A B'])).stderr,
+    /expected a name/,
+  )
 })

@@ -46,7 +46,7 @@ function readText(file: string | 0): string {
     return readFileSync(file, 'utf8')
   } catch (error) {
     const { code, path = 'stdin' } = error as NodeJS.ErrnoException
-    throw new Stage5Error('S5_FILE_MISSING', `${path} cannot be read: ${code}`, { cause: error })
+    throw new Stage5Error('S5_UNIVERSE_INVALID', `${path} cannot be read: ${code}`, { cause: error })
   }
 }
 
