@@ -122,7 +122,8 @@ async function reasonOf(work: Promise<unknown>): Promise<string> {
     return 'accepted'
   } catch (error) {
     assert.ok(isStage5Error(error), String(error))
-    return `${error.code} ${String(error.data['reason'] ?? error.data['status'] ?? '')}`.trim()
+    const { reason, status } = error.data as { reason?: string; status?: number }
+    return `${error.code} ${reason ?? status ?? ''}`.trim()
   }
 }
 

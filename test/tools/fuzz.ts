@@ -9,14 +9,22 @@ import { basename } from 'node:path'
 import { digestOf, hexOf } from '../../src/base/digest.ts'
 import { Stage5Error } from '../../src/base/errors.ts'
 import { stanzasOf } from '../../src/format/deb822.ts'
+import { parseGentooIndex } from '../../src/format/gentoo-index.ts'
 import { tarReader } from '../../src/format/tar.ts'
+import { ENTRY_FIELDS, packageOfEntry } from '../../src/pkg/ebuild-package.ts'
+import { gentooHeaderOf } from '../../src/pkg/gentoo-header.ts'
+import type { RandomSource } from '../../src/repo/source.ts'
+import { unpackGpkgFrom } from '../../src/repo/unpack-gpkg.ts'
+import { unpackXpakFrom } from '../../src/repo/unpack-xpak.ts'
 import { unpackDebFrom, unpackNativeFrom } from '../../src/repo/unpack.ts'
 import { treeBuilder } from '../../src/repo/unpack-tree.ts'
 import { alternativesOf } from '../../src/stage/alternatives.ts'
 import { classifyScripts } from '../../src/stage/scripts.ts'
+import { GPKG_CASES, XPAK_CASES } from '../corpus/gentoo.ts'
 import { DEB_CASES, NATIVE_CASES } from '../corpus/packages.ts'
 import { TAR_CASES } from '../corpus/tar.ts'
 import { memoryBodies } from '../helpers/bodies.ts'
+import { makeBinhost } from '../helpers/gentoo-packages.ts'
 
 const MAX_MS = 10_000
 const MAX_RSS = 400e6
@@ -41,9 +49,21 @@ async function* cut(bytes: Buffer, random: Random): AsyncGenerator<Uint8Array> {
   }
 }
 
+function sourceOf(bytes: Buffer, random: Random): RandomSource {
+  return {
+    name: 'fuzz.pkg',
+    size: bytes.length,
+    chunk: 1 + random(2000),
+    read: async (at, length) => bytes.subarray(at, at + length),
+  }
+}
+
 /** Whether Node unpacks all of it itself: starting programs would be most of the time. */
 function builtIn(bytes: Buffer): boolean {
-  return bytes.length <= MAX_INPUT && !/tar\.(?:xz|bz2|lzma)/.test(bytes.toString('latin1'))
+  return (
+    bytes.length <= MAX_INPUT &&
+    !/tar\.(?:xz|bz2|lz)|^(?:\xfd7zXZ|BZh|\x04\x22M\x18|LZIP|\x89LZO|\x5d\0\0)/.test(bytes.toString('latin1'))
+  )
 }
 
 const SCRIPT = `#!/bin/sh
@@ -92,6 +112,32 @@ const TARGETS: { readonly [name: string]: Target } = {
       const bodies = memoryBodies()
       const source = { name: 'fuzz.tar.zst', size: bytes.length, chunks: cut(bytes, random) }
       await unpackNativeFrom(source, bodies, settings).finally(() => checkFinished(bodies))
+    },
+  },
+  xpak: {
+    inputs: XPAK_CASES.map(({ bytes }) => bytes).filter(builtIn),
+    run: async (bytes, random) => {
+      if (!builtIn(bytes)) return
+      const bodies = memoryBodies()
+      await unpackXpakFrom(sourceOf(bytes, random), bodies, settings).finally(() => checkFinished(bodies))
+    },
+  },
+  gpkg: {
+    inputs: GPKG_CASES.map(({ bytes }) => bytes).filter(builtIn),
+    run: async (bytes, random) => {
+      if (!builtIn(bytes)) return
+      const bodies = memoryBodies()
+      await unpackGpkgFrom(sourceOf(bytes, random), bodies, settings).finally(() => checkFinished(bodies))
+    },
+  },
+  index: {
+    inputs: [
+      Buffer.from(makeBinhost({ packages: [{ cpv: 'a/b-1' }, { cpv: 'a/c-2_p1-r3', slot: '0/1' }] }).index),
+    ],
+    run: async (bytes) => {
+      const index = parseGentooIndex('fuzz', bytes, ENTRY_FIELDS)
+      const header = gentooHeaderOf(index.header)
+      for (const { fields } of index.entries()) packageOfEntry(fields, header, 'fuzz')
     },
   },
   script: {
