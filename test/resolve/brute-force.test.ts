@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { parseAtom, schemeOfName } from '../../src/pkg/atom.ts'
+import { passesVersionTest } from '../../src/pkg/compare.ts'
 import { satisfies } from '../../src/pkg/match.ts'
 import type { Atom, DepExpr, Package, UseTest } from '../../src/pkg/package.ts'
 import { openCatalog } from '../../src/resolve/catalog.ts'
@@ -33,7 +34,7 @@ const debUniverse: fc.Arbitrary<Universe> = (() => {
   )
 })()
 
-/** A choice of Gentoo-like packages: slots, several builds with flags, USE dependencies, conditionals, blockers. */
+/** A choice of Gentoo-like packages: slots and sub-slots, several builds with flags, USE dependencies, conditionals, blockers. */
 const slotUniverse: fc.Arbitrary<Universe> = (() => {
   const use = fc.record({
     flag: fc.constantFrom('f', 'g'),
@@ -45,6 +46,7 @@ const slotUniverse: fc.Arbitrary<Universe> = (() => {
       {
         name: fc.constantFrom(...NAMES.map((name) => `x/${name}`), 'x/gone'),
         slot: fc.constantFrom('0', '1'),
+        subslot: fc.constantFrom('1', '2'),
         version: fc.constantFrom({ op: '>=', version: '2' } as const, { op: '<', version: '2' } as const),
         use: fc.tuple(use),
       },
@@ -56,7 +58,7 @@ const slotUniverse: fc.Arbitrary<Universe> = (() => {
     return build(`x/${name} ${version}`, {
       scheme: 'ebuild',
       slot,
-      subslot: slot,
+      subslot: String(Math.min(version, 2)),
       use: provided > 1 ? ['f'] : [],
       iuse: ['f'],
       buildId: provided,
@@ -120,12 +122,18 @@ function universe(
       wanted: fc.array(fc.tuple(fc.nat(8), fc.boolean()), { minLength: 1, maxLength: 3 }),
       masked: fc.option(fc.nat(8), { freq: 4 }),
       use: fc.constantFrom<string[]>([], [], ['f'], ['-f']),
+      gone: fc.constantFrom('', '', '1', '2'),
     })
-    .map(({ packages, wanted, masked, use }) => {
+    .map(({ packages, wanted, masked, use, gone }) => {
       const nameAt = (place: number): string => packages[place % packages.length]?.name ?? ''
       const atoms = wanted.map(([place]) => nameAt(place))
       const mask = masked === null ? [] : [{ atom: nameAt(masked), where: { file: 'p', line: 1, column: 1 } }]
-      return { packages, input: wish(atoms, { use, mask: mask.filter(({ atom }) => !atoms.includes(atom)) }) }
+      const goneName = packages[0]?.scheme === 'ebuild' ? 'x/gone' : 'gone'
+      const provided = gone === '' ? [] : [{ name: goneName, version: gone, reason: 'test' }]
+      return {
+        packages,
+        input: wish(atoms, { use, provided, mask: mask.filter(({ atom }) => !atoms.includes(atom)) }),
+      }
     })
 }
 
@@ -146,25 +154,41 @@ function isLawful(input: ResolveInput, set: readonly Package[]): boolean {
   return (
     wanted.every((atom) => set.some((pkg) => satisfies(atom, pkg))) &&
     new Set(set.map(({ name, slot }) => `${name}:${slot}`)).size === set.length &&
-    set.every((pkg) => holds(pkg.needs, pkg, set) !== false)
+    set.every((pkg) => holds(pkg.needs, pkg, set, input.provided) !== false)
   )
 }
 
 /** `undefined` for a conditional that is switched off. */
-function holds(expr: DepExpr, owner: Package, set: readonly Package[]): boolean | undefined {
-  if ('need' in expr) return set.some((pkg) => satisfies(expr.need, pkg, owner))
+function holds(
+  expr: DepExpr,
+  owner: Package,
+  set: readonly Package[],
+  provided: ResolveInput['provided'],
+): boolean | undefined {
+  if ('need' in expr)
+    return isProvided(expr.need, owner, provided) || set.some((pkg) => satisfies(expr.need, pkg, owner))
   if ('flag' in expr)
-    return owner.use.includes(expr.flag) === expr.on ? holds(expr.then, owner, set) : undefined
+    return owner.use.includes(expr.flag) === expr.on ? holds(expr.then, owner, set, provided) : undefined
   if ('all' in expr) {
-    const parts = expr.all.map((part) => holds(part, owner, set)).filter((part) => part !== undefined)
+    const parts = expr.all
+      .map((part) => holds(part, owner, set, provided))
+      .filter((part) => part !== undefined)
     return parts.length === 0 ? undefined : !parts.includes(false)
   }
-  if ('any' in expr) return expr.any.some((part) => holds(part, owner, set))
+  if ('any' in expr) return expr.any.some((part) => holds(part, owner, set, provided))
   return !set.some((pkg) => {
     if (!satisfies(expr.block, pkg, owner)) return false
     if (pkg.name !== owner.name) return true
     return owner.scheme === 'ebuild' && (expr.strong || (pkg !== owner && pkg.slot !== owner.slot))
   })
+}
+
+/** What is taken as present meets any slot and flag, by its version alone. */
+function isProvided({ name, version }: Atom, owner: Package, provided: ResolveInput['provided']): boolean {
+  return provided.some(
+    (one) =>
+      one.name === name && (version === undefined || passesVersionTest(owner.scheme, version, one.version)),
+  )
 }
 
 function chosenOf({ packages }: Universe, { packages: locked }: Resolved): Package[] {

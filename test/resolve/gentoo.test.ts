@@ -1,5 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import fc from 'fast-check'
+import { isStage5Error } from '../../src/base/errors.ts'
+import { universeOf } from '../../src/resolve/universe.ts'
 import { ask, stanzas, type Stanzas, told, universeJson } from '../helpers/ask.ts'
 
 const bare = {}
@@ -473,6 +476,10 @@ test('a malformed question says where', () => {
     return text
   }
   assert.match(message([]), /the universe: expected an object/)
+  assert.throws(
+    () => universeOf([], () => ({ header: new Map(), entries: [] })),
+    (error) => isStage5Error(error, 'S5_UNIVERSE_INVALID'),
+  )
   assert.match(message({ format: 'other/1' }), /expected format stage5-universe\/1/)
   assert.match(
     message(universeJson('a/x', [{ CPV: 3 } as never, { CPV: 'a/x-1', RDEPEND: [] } as never])),
@@ -483,4 +490,103 @@ test('a malformed question says where', () => {
   assert.match(message(universeJson('a/x', {}, { respectUse: 'maybe' })), /respectUse/)
   assert.match(message(universeJson('a/x', {}, { acceptChosts: ['('] })), /acceptChosts/)
   assert.match(message(universeJson('a/x', {}, { packageProvided: ['a/x'] })), /packageProvided/)
+})
+
+/** Small universes in the interchange format: versions, builds, slots, sub-slots, flags, blockers, any-of, cycles. */
+const question: fc.Arbitrary<{ readonly list: { [key: string]: string }[]; readonly atoms: string }> =
+  (() => {
+    const name = fc.constantFrom('a/x', 'a/y', 'l/b', 'l/c', 'l/gone')
+    const atom = fc
+      .tuple(
+        fc.constantFrom('', '', '>=', '<', '~', '='),
+        name,
+        fc.constantFrom('', ':0', ':1', ':0/1=', ':*', ':='),
+        fc.constantFrom('', '', '[f]', '[-f]', '[g(+)]'),
+      )
+      .map(([op, one, slot, use]) => `${op}${one}${op === '' ? '' : '-2'}${slot}${use}`)
+    const item = fc.oneof(
+      { weight: 5, arbitrary: atom },
+      { weight: 1, arbitrary: atom.map((one) => `!${one}`) },
+      { weight: 1, arbitrary: fc.tuple(atom, atom).map(([one, two]) => `|| ( ${one} ${two} )`) },
+      {
+        weight: 1,
+        arbitrary: fc.tuple(atom, atom, atom).map(([one, two, three]) => `|| ( ( ${one} ${two} ) ${three} )`),
+      },
+      { weight: 1, arbitrary: atom.map((one) => `f? ( ${one} )`) },
+    )
+    const stanza = fc
+      .record({
+        name: fc.constantFrom('a/x', 'a/y', 'l/b', 'l/c'),
+        version: fc.constantFrom('1', '2', '2-r1', '3'),
+        build: fc.integer({ min: 1, max: 2 }),
+        time: fc.integer({ min: 1, max: 3 }),
+        slot: fc.constantFrom('0', '0/1', '1'),
+        use: fc.constantFrom('', 'f'),
+        needs: fc.array(item, { maxLength: 2 }),
+        later: fc.array(item, { maxLength: 1 }),
+        keywords: fc.constantFrom('amd64', 'amd64', 'amd64', '~amd64'),
+      })
+      .map(({ name: one, version, build, time, slot, use, needs, later, keywords }) => ({
+        CPV: `${one}-${version}`,
+        BUILD_ID: String(build),
+        BUILD_TIME: String(time),
+        SLOT: slot,
+        IUSE: '+f',
+        USE: use,
+        RDEPEND: needs.join(' '),
+        PDEPEND: later.join(' '),
+        KEYWORDS: keywords,
+      }))
+    return fc.record({
+      list: fc.uniqueArray(stanza, {
+        minLength: 1,
+        maxLength: 10,
+        selector: (one) => `${one.CPV} ${one.BUILD_ID}`,
+      }),
+      atoms: fc
+        .uniqueArray(fc.constantFrom('a/x', 'a/y'), { minLength: 1, maxLength: 2 })
+        .map((atoms) => atoms.join(' ')),
+    })
+  })()
+
+test('an answer is the same byte for byte under any order of the stanzas, and under every policy', () => {
+  const seen = { solved: 0, refused: 0 }
+  fc.assert(
+    fc.property(
+      question.chain((one) =>
+        fc.tuple(fc.constant(one), fc.shuffledSubarray(one.list, { minLength: one.list.length })),
+      ),
+      fc.constantFrom('n', 'y', 'listed'),
+      ([{ list, atoms }, shuffled], respectUse) => {
+        const first = ask(atoms, list, { respectUse })
+        assert.equal(JSON.stringify(ask(atoms, shuffled, { respectUse }).data), JSON.stringify(first.data))
+        seen[first.ok ? 'solved' : 'refused']++
+      },
+    ),
+    { numRuns: 400 },
+  )
+  assert.ok(seen.solved > 40 && seen.refused > 40, JSON.stringify(seen))
+})
+
+test('what only the wider policy finds, the narrower one never contradicts', () => {
+  fc.assert(
+    fc.property(question, ({ list, atoms }) => {
+      const exact = ask(atoms, list, { respectUse: 'y' })
+      if (exact.ok) assert.ok(ask(atoms, list, { respectUse: 'listed' }).ok)
+      if (ask(atoms, list, { respectUse: 'listed' }).ok) assert.ok(ask(atoms, list, { respectUse: 'n' }).ok)
+    }),
+    { numRuns: 200 },
+  )
+})
+
+test('an answer is still one when the universe holds nothing else', () => {
+  fc.assert(
+    fc.property(question, ({ list, atoms }) => {
+      const first = ask(atoms, list)
+      if (!first.ok) return
+      const kept = list.filter(({ CPV, BUILD_ID }) => first.chosen.includes(`${CPV}#${BUILD_ID}`))
+      assert.deepEqual(ask(atoms, kept).chosen, first.chosen)
+    }),
+    { numRuns: 300 },
+  )
 })
