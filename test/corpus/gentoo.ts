@@ -4,8 +4,6 @@ import type { Refusal } from '../../src/base/errors.ts'
 import type { ExpectedBuild } from '../../src/repo/unpack-metadata.ts'
 import {
   DEMO_INFO,
-  gentooPacked,
-  type GentooPacking,
   type GpkgMemberSpec,
   type GpkgSpec,
   makeGpkg,
@@ -14,7 +12,7 @@ import {
   manifestLine,
   type XpakEntry,
 } from '../helpers/gentoo-packages.ts'
-import { makeTar, type TarSpec } from '../helpers/pack.ts'
+import { makeTar, packed, type Packing, type TarSpec } from '../helpers/pack.ts'
 
 export interface GentooCase {
   readonly name: string
@@ -26,7 +24,7 @@ export interface GentooCase {
 
 const A: TarSpec = { name: './a', data: 'alpha' }
 const GOOD = ['', 'a']
-const IMAGE = gentooPacked(makeTar([{ name: './' }, A]), 'zst')
+const IMAGE = packed(makeTar([{ name: './' }, A]), 'zst')
 const ENTRIES: readonly XpakEntry[] = Object.entries(DEMO_INFO).map(([name, value]) => ({ name, value }))
 const whole = makeXpak({ files: [A] })
 const SEGMENT = whole.length - IMAGE.length
@@ -142,7 +140,7 @@ function image(name: string, expect: GentooCase['expect'], bytes: Uint8Array): G
 
 const bomb = zstdCompressSync(Buffer.alloc(2 ** 27), { params: { [constants.ZSTD_c_compressionLevel]: 1 } })
 
-const PACKINGS: readonly GentooPacking[] = ['none', 'gz', 'bz2', 'xz', 'zst', 'lz4']
+const PACKINGS: readonly Packing[] = ['none', 'gz', 'bz2', 'xz', 'zst', 'lz4']
 
 export const XPAK_CASES: readonly GentooCase[] = [
   ...container,
@@ -155,9 +153,9 @@ export const XPAK_CASES: readonly GentooCase[] = [
   image('an image with a changed byte', 'decompress', Buffer.from(IMAGE).fill(0xff, 5, 12)),
   image('no image', 'truncated', Buffer.alloc(0)),
   image('an image that is text', 'magic', Buffer.from('x'.repeat(600))),
-  image('an image with an entry twice', 'duplicate', gentooPacked(makeTar([A, A]), 'zst')),
-  image('an image that climbs', 'traversal', gentooPacked(makeTar([{ name: './../a' }]), 'zst')),
-  image('an image with a device', 'special-file', gentooPacked(makeTar([{ name: './d', type: '3' }]), 'zst')),
+  image('an image with an entry twice', 'duplicate', packed(makeTar([A, A]), 'zst')),
+  image('an image that climbs', 'traversal', packed(makeTar([{ name: './../a' }]), 'zst')),
+  image('an image with a device', 'special-file', packed(makeTar([{ name: './d', type: '3' }]), 'zst')),
   ...INFO_CASES.filter(({ name }) => name.startsWith('xpak')),
   ...mismatches.filter(({ name }) => name.startsWith('xpak')),
 ]
@@ -178,13 +176,13 @@ const NOTE: GpkgMemberSpec = { name: 'note', data: Buffer.from('note') }
 const good = makeGpkg({ files: [{ name: 'image/a', data: 'alpha' }] })
 const metadataWith = (...extra: readonly TarSpec[]) =>
   replaced('metadata', () => ({
-    data: gentooPacked(
+    data: packed(
       makeTar([...Object.entries(DEMO_INFO).map(([key, data]) => ({ name: `metadata/${key}`, data })), ...extra]),
       'zst',
     ),
   }))
 const imageOf = (...entries: readonly (TarSpec | Uint8Array)[]) =>
-  replaced('image', () => ({ data: gentooPacked(makeTar(entries), 'zst') }))
+  replaced('image', () => ({ data: packed(makeTar(entries), 'zst') }))
 
 export const GPKG_CASES: readonly GentooCase[] = [
   { name: 'an empty file', bytes: Buffer.alloc(0), expect: 'truncated' },
@@ -269,7 +267,7 @@ export const GPKG_CASES: readonly GentooCase[] = [
   gpkg('a device in the image', 'special-file', { members: imageOf({ name: 'image/' }, { name: 'image/null', type: '3' }) }),
   gpkg('an image that climbs', 'traversal', { members: imageOf({ name: 'image/../../a', data: 'x' }) }),
   gpkg('noise between entries of the image', 'bad-header', { members: imageOf({ name: 'image/' }, Buffer.alloc(512, 'x'), { name: 'image/a', data: 'x' }) }),
-  gpkg('an image without its end', 'truncated', { members: replaced('image', () => ({ data: gentooPacked(makeTar([{ name: 'image/' }], Buffer.alloc(0)), 'zst') })) }),
+  gpkg('an image without its end', 'truncated', { members: replaced('image', () => ({ data: packed(makeTar([{ name: 'image/' }], Buffer.alloc(0)), 'zst') })) }),
   gpkg('an image with an entry twice', 'duplicate', { members: imageOf({ name: 'image/a', data: 'x' }, { name: 'image/a', data: 'x' }) }),
   gpkg('megabytes of zeros behind the image', GOOD, { members: replaced('image', () => ({ data: zstdCompressSync(makeTar([{ name: 'image/' }, { name: 'image/a', data: 'x' }], Buffer.alloc(4 << 20))) })) }),
   ...INFO_CASES.filter(({ name }) => name.startsWith('gpkg')),

@@ -1,20 +1,9 @@
 /** Gentoo packages and binhosts from short literals, right or wrong on purpose. Bytes are written by hand here. */
-import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { bytesOf, makeTar, packed, type Packing, type TarSpec } from './pack.ts'
-
-export type GentooPacking = Packing | 'lz4'
-
-/** @throws when the program is missing */
-export function gentooPacked(bytes: Uint8Array, kind: GentooPacking): Buffer {
-  if (kind !== 'lz4') return packed(bytes, kind)
-  const { stdout, error, status } = spawnSync('lz4', ['-c'], { input: bytes, maxBuffer: 2 ** 30 })
-  if (error || status !== 0) throw error ?? new Error(`lz4 ended with ${status}`)
-  return stdout
-}
 
 const u32 = (value: number): Buffer => {
   const bytes = Buffer.alloc(4)
@@ -80,13 +69,13 @@ export function makeXpakSegment(
 export interface XpakSpec {
   readonly info?: BuildInfo
   readonly files?: readonly (TarSpec | Uint8Array)[]
-  readonly packing?: GentooPacking
+  readonly packing?: Packing
 }
 
 /** A whole `.xpak`. */
 export function makeXpak({ info = {}, files = [], packing = 'zst' }: XpakSpec = {}): Buffer {
   const image = makeTar([{ name: './' }, ...files])
-  return Buffer.concat([gentooPacked(image, packing), makeXpakSegment(entriesOf(info))])
+  return Buffer.concat([packed(image, packing), makeXpakSegment(entriesOf(info))])
 }
 
 export interface GpkgMemberSpec {
@@ -106,7 +95,7 @@ export interface Signer {
 export interface GpkgSpec {
   readonly info?: BuildInfo
   readonly files?: readonly (TarSpec | Uint8Array)[]
-  readonly packing?: GentooPacking
+  readonly packing?: Packing
   /** Default `demo-1.0-1`. */
   readonly directory?: string
   readonly sign?: Signer
@@ -118,7 +107,7 @@ export interface GpkgSpec {
   readonly container?: (entries: readonly TarSpec[]) => readonly (TarSpec | Uint8Array)[]
 }
 
-const ENDINGS: { readonly [kind in GentooPacking]: string } = {
+const ENDINGS: { readonly [kind in Packing]: string } = {
   none: '',
   gz: '.gz',
   zst: '.zst',
@@ -143,8 +132,8 @@ export function makeGpkg(spec: GpkgSpec = {}): Buffer {
   const image = makeTar([{ name: 'image/' }, ...files])
   const plain: GpkgMemberSpec[] = [
     { name: 'gpkg-1', data: Buffer.alloc(0) },
-    { name: `metadata.tar${ending}`, data: gentooPacked(metadata, packing) },
-    { name: `image.tar${ending}`, data: gentooPacked(image, packing) },
+    { name: `metadata.tar${ending}`, data: packed(metadata, packing) },
+    { name: `image.tar${ending}`, data: packed(image, packing) },
   ]
   const signed = plain.flatMap((member) =>
     sign && member.name !== 'gpkg-1'
@@ -178,7 +167,7 @@ export interface BinhostPackage {
   readonly files?: readonly TarSpec[]
   /** Default gpkg. */
   readonly format?: 'gpkg' | 'xpak'
-  readonly packing?: GentooPacking
+  readonly packing?: Packing
 }
 
 export interface BinhostSpec {

@@ -110,14 +110,15 @@ function arMember({ name, data, size }: ArSpec): Buffer {
   return Buffer.concat([Buffer.from(header, 'latin1'), bytes, Buffer.alloc(bytes.length % 2, '\n')])
 }
 
-export type Packing = 'none' | 'gz' | 'zst' | 'xz' | 'bz2' | 'lzma'
+export type Packing = 'none' | 'gz' | 'zst' | 'xz' | 'bz2' | 'lzma' | 'lz4'
 
-/** @throws when the program of xz, lzma or bz2 is missing */
+/** @throws when the program of xz, lzma, bz2 or lz4 is missing */
 export function packed(bytes: Uint8Array, kind: Packing): Buffer {
   if (kind === 'none') return Buffer.from(bytes)
   if (kind === 'gz') return gzipSync(bytes)
   if (kind === 'zst') return zstdCompressSync(bytes)
-  const argv = kind === 'bz2' ? ['bzip2', '-c'] : ['xz', `--format=${kind}`, '-c', '-0']
+  const argv =
+    kind === 'bz2' ? ['bzip2', '-c'] : kind === 'lz4' ? ['lz4', '-c'] : ['xz', `--format=${kind}`, '-c', '-0']
   const { stdout, error, status } = spawnSync(argv[0] as string, argv.slice(1), {
     input: bytes,
     maxBuffer: 2 ** 30,

@@ -7,7 +7,7 @@ import { type Compression, compressionOf, decompress } from '../../src/host/deco
 import { zstdReader } from '../../src/host/zstd-frames.ts'
 import { type Packing, packed } from '../helpers/pack.ts'
 
-const KINDS: readonly Packing[] = ['none', 'gz', 'xz', 'lzma', 'bz2', 'zst']
+const KINDS: readonly Packing[] = ['none', 'gz', 'xz', 'lzma', 'bz2', 'zst', 'lz4']
 const idle = new AbortController().signal
 
 async function* chunksOf(bytes: Uint8Array, step: number): AsyncGenerator<Uint8Array> {
@@ -47,6 +47,10 @@ test('every kind comes back to the bytes it was made from', async () => {
 test('the first bytes tell the kind', () => {
   for (const kind of KINDS) assert.equal(compressionOf(packed(noise(100), kind)), kind)
   assert.equal(compressionOf(Buffer.from('532a4d1800000000', 'hex')), 'zst')
+  assert.equal(compressionOf(Buffer.from('02214c1800', 'hex')), 'lz4')
+  assert.equal(compressionOf(Buffer.from('LZIP\x01')), 'lz')
+  assert.equal(compressionOf(Buffer.from('894c5a4f000d0a1a0a10', 'hex')), 'lzo')
+  assert.equal(compressionOf(Buffer.from('894c5a4f000d0a1a', 'hex')), 'none')
   assert.equal(compressionOf(Buffer.alloc(0)), 'none')
 })
 
@@ -101,7 +105,9 @@ test('an aborted signal ends it with its reason, also while nothing comes in', a
 })
 
 test('leaving the loop early ends the program', async () => {
-  const before = process.getActiveResourcesInfo().filter((name) => name === 'ProcessWrap').length
+  const running = () => process.getActiveResourcesInfo().filter((name) => name === 'ProcessWrap').length
+  // One of an earlier test may be about to be forgotten.
+  const before = running()
   for (const kind of ['xz', 'bz2', 'zst', 'gz'] as const) {
     const pieces = decompress(
       chunksOf(packed(noise(2_000_000), kind), 9999),
@@ -112,7 +118,7 @@ test('leaving the loop early ends the program', async () => {
     await pieces.next()
     await pieces.return()
   }
-  assert.equal(process.getActiveResourcesInfo().filter((name) => name === 'ProcessWrap').length, before)
+  assert.ok(running() <= before)
 })
 
 test('a missing program is named with the line to type', async () => {
