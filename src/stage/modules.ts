@@ -42,7 +42,9 @@ export function bootModules({ images, kernel }: Pick<Profile, 'images' | 'kernel
     images.some(({ format }) => formats.includes(format))
   return [
     ...BOOT_MODULES,
-    ...(has('verity', 'disk', 'qcow2', 'vhd', 'containerdisk') ? ['dm_mod', 'dm_verity', 'sha256_generic'] : []),
+    ...(has('verity', 'disk', 'qcow2', 'vhd', 'containerdisk')
+      ? ['dm_mod', 'dm_verity', 'sha256_generic']
+      : []),
     ...(has('erofs') ? ['erofs'] : []),
     ...kernel.modules,
   ]

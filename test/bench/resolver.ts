@@ -118,7 +118,9 @@ function measured(label: string, entries: readonly Entry[], atoms: readonly stri
 
 if (import.meta.main) {
   const atomsOf = (size: number): string[] =>
-    Array.from({ length: 80 }, (_, at) => (at * 61) % Math.floor(size / 4)).map((at) => `cat${at % 40}/pkg${at}`)
+    Array.from({ length: 80 }, (_, at) => (at * 61) % Math.floor(size / 4)).map(
+      (at) => `cat${at % 40}/pkg${at}`,
+    )
   const hard = Array.from({ length: 8 }, (_, at) => `hard/guest${at + 1}x`)
   const figures: readonly (readonly [number, string])[] = [
     [3_200, 'resolver.md 5: own JS prototype 3-14 ms, logic-solver 65 ms + 490 ms load, Portage 2-3 s'],
