@@ -33,6 +33,7 @@ const TEST = {
   mformat: 'mtools',
   sgdisk: 'gdisk',
   'fsck.vfat': 'dosfstools',
+  'fsck.erofs': 'erofs-utils',
   'qemu-img': 'qemu-utils',
   skopeo: 'skopeo',
   syslinux: 'syslinux',

@@ -12,7 +12,15 @@ import { emitKernel, type Kernel, kernelRecord } from './emit-kernel.ts'
 import { emitDisks } from './emit-disk.ts'
 import { emitNetboot, emitOneInitrd } from './emit-memory.ts'
 import { emitOci } from './emit-oci.ts'
-import { emitDirectory, emitSquashfs, emitTar, emitVerityOf, type Verity, verityRecord } from './emit-root.ts'
+import {
+  emitDirectory,
+  emitErofs,
+  emitSquashfs,
+  emitTar,
+  emitVerityOf,
+  type Verity,
+  verityRecord,
+} from './emit-root.ts'
 import type { Composed } from './flow.ts'
 import type { DataRecord } from './manifest.ts'
 import { openOutput, stemOf, sweepOutput } from './output.ts'
@@ -64,7 +72,17 @@ type Wanted = ReadonlyMap<string, ImageOptions>
 
 /** Formats of one and the same disk. */
 const DISKS: readonly string[] = ['disk', 'qcow2', 'vhd', 'containerdisk']
-const FORMATS: readonly string[] = ['squashfs', 'dir', 'tar', 'oci', 'verity', 'initrd', 'netboot', ...DISKS]
+const FORMATS: readonly string[] = [
+  'squashfs',
+  'erofs',
+  'dir',
+  'tar',
+  'oci',
+  'verity',
+  'initrd',
+  'netboot',
+  ...DISKS,
+]
 /** Formats that are made of the base: it is written even when nobody asks for it by name. */
 const ON_BASE: readonly string[] = ['verity', 'initrd', 'netboot', ...DISKS]
 /** Formats that need a kernel. */
@@ -103,14 +121,15 @@ async function emitImages(job: Job, wanted: Wanted, data: readonly DataRecord[])
   return { base, verity, kernel, more }
 }
 
-/** The root as what was asked for. @returns the one that guests use */
+/** The root as what was asked for. @returns what guests use: squashfs, or erofs when that stands alone */
 async function emitBase(job: Job, wanted: Wanted): Promise<string | undefined> {
   if (wanted.has('dir')) await emitDirectory(job)
   if (wanted.has('tar')) await emitTar(job)
   if (wanted.has('oci')) await emitOci(job)
+  const erofs = wanted.has('erofs') ? await emitErofs(job) : undefined
   const options = wanted.get('squashfs')
-  const needed = options !== undefined || ON_BASE.some((format) => wanted.has(format))
-  return needed ? await emitSquashfs(job, options ?? {}) : undefined
+  const needed = erofs === undefined && ON_BASE.some((format) => wanted.has(format))
+  return options !== undefined || needed ? await emitSquashfs(job, options ?? {}) : erofs
 }
 
 async function emitData({

@@ -1,7 +1,8 @@
-/** The root as images: squashfs, folder and tar, and the hash tree that proves one of them. */
+/** The root as images: squashfs, erofs, folder and tar, and the hash tree that proves one of them. */
 import { createReadStream } from 'node:fs'
 import { join } from 'node:path'
 import type { Json } from '../base/json.ts'
+import { erofsEmitter } from '../emit/erofs.ts'
 import { squashfsEmitter } from '../emit/squashfs.ts'
 import { tarEmitter } from '../emit/tar.ts'
 import { emitVerity, verityIdentity } from '../emit/verity.ts'
@@ -14,6 +15,14 @@ export async function emitSquashfs(job: Job, options: ImageOptions): Promise<str
   const name = `${job.stem}.squashfs`
   const settings = { ...options, mtime: job.date }
   await write(job, name, 'base', squashfsEmitter, job.composed.root.tree, settings)
+  return name
+}
+
+/** @returns the name of the file */
+export async function emitErofs(job: Job): Promise<string> {
+  const name = `${job.stem}.erofs`
+  const options = { date: job.date, seed: job.profile.id }
+  await write(job, name, 'base', erofsEmitter, job.composed.root.tree, options)
   return name
 }
 

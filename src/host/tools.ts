@@ -42,7 +42,6 @@ export const TOOLS: readonly Tool[] = [
   { name: 'mcopy', debianPackage: 'mtools', purpose: 'fill EFI system partitions without root' },
   { name: 'mformat', debianPackage: 'mtools', purpose: 'make EFI system partitions' },
   { name: 'mke2fs', debianPackage: 'e2fsprogs', purpose: 'make data disks' },
-  { name: 'mkfs.erofs', debianPackage: 'erofs-utils', purpose: 'write erofs images' },
   { name: 'mknod', debianPackage: 'coreutils', purpose: 'make device nodes in folder outputs, as root' },
   { name: 'mmd', debianPackage: 'mtools', purpose: 'make folders in EFI system partitions' },
   { name: 'qemu-img', debianPackage: 'qemu-utils', purpose: 'write qcow2 disks' },

@@ -62,7 +62,7 @@ export async function bootBuilt(
     arch: 'amd64',
     kernel: built.file('.vmlinuz'),
     initrd: built.file('.initrd'),
-    base: built.file('.squashfs'),
+    base: more.base ?? built.file('.squashfs'),
     data: [],
     cmdline: ['quiet'],
     memoryMiB: 128,

@@ -15,7 +15,7 @@ const skip = archiveMissing() ?? notRoot ?? (missing === undefined ? undefined :
 
 const PROFILE = `stage5: 1
 parents: [minimal]
-images: [squashfs, verity, tar, oci, initrd, netboot, disk, qcow2, vhd, containerdisk]
+images: [squashfs, erofs, verity, tar, oci, initrd, netboot, disk, qcow2, vhd, containerdisk]
 data: [{name: data, size: 16M, paths: [/var/log]}]
 `
 const CALLS = 'trace=mount,unshare,chroot,pivot_root,fsopen,move_mount,setns,mknod,mknodat'
@@ -48,7 +48,18 @@ test('nobody makes every format with the bytes of root, and without a call that 
   const strace = ['strace', '-f', '-qq', '-e', 'signal=none', '-o', log, '-e', CALLS]
   const sums = build('nobody', [...strace, ...nobody])
   assert.equal(readFileSync(log, 'utf8'), '')
-  for (const ending of ['squashfs', 'verity', 'roothash', 'tar', 'one.initrd', 'ipxe', 'raw', 'qcow2', 'vhd'])
+  for (const ending of [
+    'squashfs',
+    'erofs',
+    'verity',
+    'roothash',
+    'tar',
+    'one.initrd',
+    'ipxe',
+    'raw',
+    'qcow2',
+    'vhd',
+  ])
     assert.match(sums, new RegExp(`_[^ ]*\\.${ending}$`, 'm'), ending)
   assert.match(sums, /\.oci\/index\.json$/m)
   assert.match(sums, /\.containerdisk\.oci\/index\.json$/m)
