@@ -51,6 +51,8 @@ export interface Resolved {
 export type Resolution = Resolved | Refusal
 
 const UNBOUNDED = { conflicts: Infinity, decisions: Infinity }
+/** Of the search for what holds one package back; a guess, since nobody should wait for the reason longer than for the answer. */
+const REASON_BOUNDS = { conflicts: 20_000, decisions: 1_000_000, wishes: false }
 
 /**
  * Choose builds for a profile: complete (it finds a solution where one exists), and the same for equal input in any
@@ -146,7 +148,7 @@ function heldBackOf(
     if (missed(choice, pkg).versions === 0) return []
     const others = isFixed.has(variable * 2) ? fixed.slice(0, fixed.indexOf(variable * 2)) : fixed
     const assumptions = [...others, problem.variableOf(best) * 2]
-    const outcome = problem.solve(assumptions, { ...UNBOUNDED, wishes: false })
+    const outcome = problem.solve(assumptions, REASON_BOUNDS)
     if (outcome.status !== 'refused')
       return [{ ...names, kind: 'preference', because: ['other packages would fall further behind'] }]
     const reasons = explain(problem, choice, catalog, outcome.facts, outcome.assumptions)

@@ -163,9 +163,19 @@ export function openProblem(choice: Choice): Problem {
         if (found === undefined) return undefined
         for (const variable of found) met.add(variable)
       }
-      return [...met]
+      return bestFirst(part.any, [...met])
     }
     return branch(itemsOf(part), pkg, item)
+  }
+
+  /** Branches that are all about one Gentoo package (its slots, say) are no order of preference: the newest is. */
+  function bestFirst(branches: readonly DepExpr[], met: number[]): readonly number[] {
+    const names = new Set(branches.map((part) => ('need' in part ? part.need.name : '')))
+    const [name = ''] = names
+    const list = names.size === 1 && name !== '' ? choice.visible(name) : []
+    if (list[0]?.scheme !== 'ebuild') return met
+    const place = new Map(list.map((pkg, at) => [variables.get(pkg), at]))
+    return met.sort((left, right) => (place.get(left) ?? 0) - (place.get(right) ?? 0))
   }
 
   /** A group inside an any-of gets a variable of its own, which stands for all of its parts. */

@@ -51,7 +51,7 @@ export function universeOf(value: unknown, readIndex: (path: string) => RawIndex
   const defaults = strings(record(config['makeDefaults'] ?? {}, 'config.makeDefaults'), 'config.makeDefaults')
   const problems: string[] = []
   const binhosts = listOf(top['binhosts'] ?? [], 'binhosts').map((each, at) =>
-    binhostOf(record(each, `binhosts[${at}]`), `binhosts[${at}]`, defaults, readIndex),
+    binhostOf(record(each, `binhosts[${at}]`), at, defaults, readIndex),
   )
   const order = binhosts.toSorted(
     (left, right) => right.priority - left.priority || (left.name < right.name ? -1 : 1),
@@ -85,11 +85,12 @@ interface Binhost {
 
 function binhostOf(
   value: Members,
-  where: string,
+  at: number,
   defaults: ReadonlyMap<string, string>,
   readIndex: (path: string) => RawIndex,
 ): Binhost {
-  const name = text(value['name'] ?? 'main', `${where}.name`)
+  const where = `binhosts[${at}]`
+  const name = text(value['name'] ?? (at === 0 ? 'main' : `main${at + 1}`), `${where}.name`)
   const { priority = 0 } = value
   if (typeof priority !== 'number') throw invalid(`${where}.priority: expected a number`)
   const own = strings(record(value['header'] ?? {}, `${where}.header`), `${where}.header`)
@@ -98,8 +99,8 @@ function binhostOf(
     const header = gentooHeaderOf(new Map([...defaults, ...index.header, ...own]))
     return { name, priority, header, entries: index.entries }
   }
-  const entries = listOf(value['packages'] ?? [], `${where}.packages`).map((entry, at) => {
-    const place = `${where}.packages[${at}]`
+  const entries = listOf(value['packages'] ?? [], `${where}.packages`).map((entry, line) => {
+    const place = `${where}.packages[${line}]`
     const fields = strings(record(entry, place), place)
     return new Map([...INLINE_DEFAULTS, ...fields])
   })

@@ -101,6 +101,16 @@ test('an any-of passes over a left branch that fails below itself or is masked',
   assert.deepEqual(ask('a/x', sound, { packageMask: ['l/b'] }).chosen, ['a/x-1', 'l/c-1'])
 })
 
+test('an any-of over slots of one package takes the newest', () => {
+  const slots: Stanzas = {
+    'a/x-1': { RDEPEND: '|| ( l/b:1 l/b:2 )' },
+    'l/b-1': { SLOT: '1' },
+    'l/b-2': { SLOT: '2' },
+  }
+  assert.deepEqual(ask('a/x', slots).chosen, ['a/x-1', 'l/b-2'])
+  assert.deepEqual(ask('a/x l/b:1', slots).chosen, ['a/x-1', 'l/b-1'])
+})
+
 test('a blocker in an any-of is true when nothing matches it', () => {
   const packages: Stanzas = { 'a/x-1': { RDEPEND: '|| ( !l/b l/c )' }, 'l/c-1': bare, 'l/b-1': bare }
   assert.deepEqual(ask('a/x', packages).chosen, ['a/x-1'])
