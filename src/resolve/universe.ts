@@ -8,7 +8,7 @@ import { type Index, type Package, titleOf } from '../pkg/package.ts'
 import { parseSonames } from '../pkg/soname.ts'
 import type { ResolveInput } from './choose.ts'
 import type { Forced } from './gentoo-rules.ts'
-import type { Request, Setting, Where } from './profile.ts'
+import type { Profile, Request, Setting, Where } from './profile.ts'
 import { buildsOf } from './explain.ts'
 import { buildCommand } from './missing-builds.ts'
 import { type Reason, type Resolution, resolve } from './resolve.ts'
@@ -58,11 +58,16 @@ export function universeOf(value: unknown, readIndex: (path: string) => RawIndex
   )
   if (new Set(order.map(({ name }) => name)).size < order.length)
     throw invalid('expected binhosts with different names')
-  const indexes = order.map(({ name, header, entries }): Index => {
-    const merged = withFlagsOf(
-      header,
-      order.map((other) => other.header),
-    )
+  const indexes = indexesOf(order, problems)
+  const name = text(top['name'] ?? 'universe', 'name')
+  const input = inputOf(name, config, request, order)
+  return { name, input, indexes, problems }
+}
+
+function indexesOf(binhosts: readonly Omit<Binhost, 'priority'>[], problems: string[]): Index[] {
+  const headers = binhosts.map(({ header }) => header)
+  return binhosts.map(({ name, header, entries }): Index => {
+    const merged = withFlagsOf(header, headers)
     const packages = entries.flatMap((entry): Package[] => {
       const pkg = packageOfEntry(entry, merged, name)
       if (!('problem' in pkg)) return [pkg]
@@ -71,9 +76,33 @@ export function universeOf(value: unknown, readIndex: (path: string) => RawIndex
     })
     return { repo: name, kind: 'gentoo', snapshot: name, date: header.timestamp, packages }
   })
-  const name = text(top['name'] ?? 'universe', 'name')
-  const input = inputOf(name, config, request, order)
-  return { name, input, indexes, problems }
+}
+
+/**
+ * The question that a profile asks of these indexes instead of its repositories; the first index is preferred.
+ *
+ * @param atoms asked for besides
+ */
+export function universeOfProfile(
+  profile: Profile,
+  found: readonly (RawIndex & { readonly name: string })[],
+  atoms: readonly string[],
+): Universe {
+  const problems: string[] = []
+  const binhosts = found.map(({ name, header, entries }) => ({
+    name,
+    header: gentooHeaderOf(header),
+    entries,
+  }))
+  const indexes = indexesOf(binhosts, problems)
+  const where = { file: 'the command line', line: 1, column: 1 }
+  const more = atoms.map((atom): Request => ({ atom, use: [], where }))
+  const input = {
+    ...profile,
+    repositories: binhosts.map(({ name }) => name),
+    packages: [...profile.packages, ...more],
+  }
+  return { name: profile.name, input, indexes, problems }
 }
 
 interface Binhost {
@@ -403,6 +432,26 @@ function stepOf(reason: Reason): Json {
 
 function rejectedOf({ pkg, because }: { readonly pkg: string; readonly because: string }): Json {
   return { package: pkg, because }
+}
+
+/**
+ * The answer to a question in the interchange format, both plain data; a question that cannot be read gets an answer
+ * whose `error.kind` is `invalid`.
+ *
+ * @param readIndex parses the file that a binhost names under `index`; without it no binhost may name one
+ * @example
+ * resolveUniverse({ binhosts: [], request: { atoms: [] } }) // => { ok: true, packages: [], … }
+ */
+export function resolveUniverse(question: unknown, readIndex: (path: string) => RawIndex = noIndex): Json {
+  try {
+    return answerUniverse(universeOf(question, readIndex)).data
+  } catch (error) {
+    return invalidAnswer(error)
+  }
+}
+
+function noIndex(path: string): RawIndex {
+  throw invalid(`the index ${path} cannot be read here`)
 }
 
 /** The answer to a universe that cannot be read. */

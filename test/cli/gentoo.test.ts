@@ -97,6 +97,20 @@ test('a question in JSON is answered with exit 0, 1 or 2', async (t) => {
   assert.match((await stage5(directory, ['resolve', '--universe', 'no.json'])).stdout, /a\/x-1 needs l\/b/)
 })
 
+test('indexes and a profile are answered without fetching anything', async (t) => {
+  const directory = project(t, PROJECT)
+  const ask = (...words: string[]) =>
+    stage5(directory, ['resolve', '--index', 'pkgdir/Packages', '--json', ...words])
+  const found = await ask('--profile', 'php@any')
+  assert.equal(found.code, 0, found.stderr)
+  assert.deepEqual((JSON.parse(found.stdout) as { order: string[] }).order, ['dev-lang/php-8.3.9#1'])
+  const more = await ask('--profile', 'profiles/php.yaml', 'app/broken')
+  assert.equal(more.code, 1)
+  assert.match(more.stdout, /no-match/)
+  assert.equal((await ask()).code, 2)
+  assert.equal((await stage5(directory, ['resolve'])).code, 2)
+})
+
 test('a whole binhost is checked', async (t) => {
   const directory = project(t, PROJECT)
   const { code, stdout } = await stage5(directory, ['repo', 'check', 'house', '-q'])

@@ -4,21 +4,47 @@ import { dirname, resolve as resolvePath } from 'node:path'
 import type { Json } from '../../base/json.ts'
 import { Stage5Error } from '../../base/errors.ts'
 import { parseGentooIndex } from '../../format/gentoo-index.ts'
-import { answerUniverse, invalidAnswer, type RawIndex, universeOf } from '../../resolve/universe.ts'
-import { type Command, type Result, textOption } from '../command.ts'
+import { loadProfile } from '../../resolve/load-profile.ts'
+import {
+  answerUniverse,
+  invalidAnswer,
+  type RawIndex,
+  universeOf,
+  universeOfProfile,
+} from '../../resolve/universe.ts'
+import { type Command, listOption, type Result, textOption, type Words } from '../command.ts'
+import type { World } from '../world.ts'
 
 export const resolve: Command = {
   name: 'resolve',
   summary: 'answer a question of the resolver that is one JSON file (exit 0: solved, 1: no, 2: malformed)',
-  arguments: [],
+  arguments: [{ name: '[atom...]', description: 'asked for besides what the profile asks for' }],
   options: [
     { flags: '--universe <file>', description: 'the question, in the format stage5-universe/1; - for stdin' },
+    {
+      flags: '--index <file>',
+      description:
+        'a Packages file of a binhost instead of the repositories of the profile; the first is preferred',
+      many: true,
+    },
+    { flags: '--profile <name>', description: 'profile whose packages, flags, masks and licences hold' },
   ],
-  examples: ['stage5 resolve --universe question.json --json'],
+  examples: [
+    'stage5 resolve --universe question.json --json',
+    'stage5 resolve --index pkgdir/Packages --profile web --json net-misc/curl',
+  ],
   run: async (world, words) => {
     const path = textOption(words, 'universe')
-    if (path === undefined)
-      throw new Stage5Error('S5_USAGE', 'resolve needs --universe FILE', { hint: 'stage5 resolve --help' })
+    const indexes = listOption(words, 'index')
+    if ((path === undefined) === (indexes.length === 0))
+      throw new Stage5Error(
+        'S5_USAGE',
+        'resolve needs --universe FILE, or --index FILE with --profile NAME',
+        {
+          hint: 'stage5 resolve --help',
+        },
+      )
+    if (path === undefined) return await fromProfile(world, words, indexes)
     const file = path === '-' ? 0 : resolvePath(world.directory, path)
     const folder = path === '-' ? world.directory : dirname(resolvePath(world.directory, path))
     try {
@@ -30,6 +56,20 @@ export const resolve: Command = {
       return { data, text: printed(data), exitCode: 2 }
     }
   },
+}
+
+/** Nothing is fetched: the indexes are files, the profile is YAML. */
+async function fromProfile(world: World, words: Words, paths: readonly string[]): Promise<Result> {
+  const name = textOption(words, 'profile')
+  if (name === undefined) throw new Stage5Error('S5_USAGE', 'resolve --index needs --profile NAME')
+  const { profile } = await loadProfile(
+    name.replace(/^(?:.*\/)?profiles\/|\.yaml$/g, ''),
+    world.read,
+    world.list,
+  )
+  const indexes = paths.map((path) => ({ name: path, ...readIndex(resolvePath(world.directory, path)) }))
+  const { ok, data } = answerUniverse(universeOfProfile(profile, indexes, words.arguments))
+  return { data, text: printed(data), exitCode: ok ? 0 : 1 }
 }
 
 function readJson(file: string | 0): unknown {
