@@ -108,7 +108,7 @@ export interface ReduceOptions {
  * @throws S5_ATOM_SYNTAX
  * @see PMS 8, section 8.2 and table 8.3
  * @example
- * reduceDependencies('a/b ssl? ( a/c )', { use: ['ssl'] }) // => { all: [{ need: ‹a/b› }, { need: ‹a/c› }] }
+ * reduceDependencies('ssl? ( a/c )', { use: ['ssl'] }) // => { need: { name: 'a/c', text: 'a/c' } }
  */
 export function reduceDependencies(text: string, { use, iuse, eapi = NEWEST_EAPI }: ReduceOptions): DepExpr {
   const parsed = parseDependencies(text, eapi)

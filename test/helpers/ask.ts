@@ -1,5 +1,5 @@
 /** Questions about Gentoo packages from short literals: `{ 'a/x-1#2': { RDEPEND: 'l/b' } }`. */
-import { answerUniverse, invalidAnswer, universeOf } from '../../src/resolve/universe.ts'
+import { resolveUniverse } from '../../src/resolve/universe-answer.ts'
 
 export type Stanza = { readonly [key: string]: string }
 export type Stanzas = { readonly [title: string]: Stanza }
@@ -47,7 +47,7 @@ export function ask(...question: Parameters<typeof universeJson>): Told {
 }
 
 export function told(question: unknown): Told {
-  const data = answer(question) as { readonly [key: string]: unknown }
+  const data = resolveUniverse(question) as { readonly [key: string]: unknown }
   const error = (data['error'] ?? {}) as { kind?: string; message?: string; builds?: string[] }
   const order = (data['order'] ?? []) as string[]
   return {
@@ -58,17 +58,5 @@ export function told(question: unknown): Told {
     message: error.message ?? '',
     builds: error.builds ?? [],
     data,
-  }
-}
-
-function answer(question: unknown): unknown {
-  try {
-    return answerUniverse(
-      universeOf(question, (path) => {
-        throw new Error(`no index ${path}`)
-      }),
-    ).data
-  } catch (error) {
-    return invalidAnswer(error)
   }
 }

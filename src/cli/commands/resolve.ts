@@ -5,13 +5,8 @@ import type { Json } from '../../base/json.ts'
 import { Stage5Error } from '../../base/errors.ts'
 import { parseGentooIndex } from '../../format/gentoo-index.ts'
 import { loadProfile } from '../../resolve/load-profile.ts'
-import {
-  answerUniverse,
-  invalidAnswer,
-  type RawIndex,
-  universeOf,
-  universeOfProfile,
-} from '../../resolve/universe.ts'
+import { type RawIndex, universeOf, universeOfProfile } from '../../resolve/universe.ts'
+import { answerUniverse, invalidAnswer } from '../../resolve/universe-answer.ts'
 import { type Command, listOption, type Result, textOption, type Words } from '../command.ts'
 import type { World } from '../world.ts'
 
