@@ -17,7 +17,7 @@ export const CODES = {
   },
   S5_ATOM_SYNTAX: {
     summary: 'A package or a dependency is not written as its scheme demands.',
-    help: 'Debian: `nginx`, `libc6 (>= 2.36)`, `libc6>=2.36`. Native packages: `app/shop`, `app/shop ^2.1`, flags in brackets as in `app/shop[ssl,-ldap]`, a build as `#3`. A native package names a Debian one with `deb:` in front.',
+    help: 'Debian: `nginx`, `libc6 (>= 2.36)`, `libc6>=2.36`. Native packages: `app/shop`, `app/shop ^2.1`, flags in brackets as in `app/shop[ssl,-ldap]`, a build as `#3`. A native package names a Debian one with `deb:` in front. Gentoo: `net-misc/curl`, `>=dev-lang/php-8.3:8.3[fpm,-apache2]`; a version needs an operator in front of the whole.',
   },
   S5_CHECK_FAILED: {
     summary: 'Something in the composed root needs a file that is not there.',
@@ -73,7 +73,7 @@ export const CODES = {
   },
   S5_INDEX_REFUSED: {
     summary: 'A repository index is malformed, stale or older than the last one accepted.',
-    help: 'The word after the repository name is the reason. For `stale`, the mirror is not being updated or this clock is wrong; `checkValidUntil: false` in the repository file accepts it knowingly. For `rollback`, the mirror went back in time.',
+    help: 'The word after the repository name is the reason. For `stale`, the mirror is not being updated or this clock is wrong; `checkValidUntil: false` (of a Gentoo binhost `checkTimestamp: false`) in the repository file accepts it knowingly. For `rollback`, the mirror went back in time.',
   },
   S5_KERNEL_MISSING: {
     summary: 'The profile wants a kernel, but no package of the lock has one.',
