@@ -321,6 +321,16 @@ test('over HTTP the index is asked for conditionally, not at all within its TTL,
   assert.deepEqual(names(last), names(first))
 })
 
+test('a frozen binhost is asked once', async (t) => {
+  await using site = await openSite()
+  const root = scratch(t)
+  serveBinhost(site, { packages: [DEMO] })
+  writeFileSync(join(root, 'a.conf'), `[a]\nsync-uri = ${site.url}\nfrozen = true\n`)
+  for (let turn = 0; turn < 2; turn++)
+    await open(root, { from: 'binrepos', config: join(root, 'a.conf') }, { now: NOW + turn * 9e6 }).index()
+  assert.equal(site.requests.length, 1)
+})
+
 test('an endless TTL keeps an index for a day', async (t) => {
   await using site = await openSite()
   const folder = scratch(t)
