@@ -3,6 +3,7 @@ import type { Command } from '../command.ts'
 import { boot } from './boot.ts'
 import { build } from './build.ts'
 import { checkout } from './checkout.ts'
+import { dedupe } from './dedupe.ts'
 import { diff } from './diff.ts'
 import { doctor } from './doctor.ts'
 import { explain } from './explain.ts'
@@ -30,6 +31,7 @@ export const COMMANDS: readonly Command[] = [
   doctor,
   pack,
   index,
+  dedupe,
   store,
   gc,
 ]

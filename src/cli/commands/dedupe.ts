@@ -1,0 +1,59 @@
+/** `stage5 dedupe DIR...`: roots that people already run share their equal files. */
+import { realpathSync } from 'node:fs'
+import { resolve } from 'node:path'
+import { Stage5Error } from '../../base/errors.ts'
+import { dedupe as dedupeFolders } from '../../deploy/dedupe.ts'
+import { readXattrs } from '../../store/xattrs.ts'
+import type { Command } from '../command.ts'
+import { mebibytes } from '../render/progress.ts'
+import { timed } from '../timed.ts'
+import { shownPath } from '../world.ts'
+
+export const dedupe: Command = {
+  name: 'dedupe',
+  summary: 'link files of equal content and metadata in folders that are in use, in place',
+  arguments: [{ name: '<dir...>', description: 'folders of guests, on one file system' }],
+  options: [{ flags: '--dry-run', description: 'only say what would be saved' }],
+  examples: ['stage5 dedupe --dry-run guests/*', 'stage5 dedupe guests/www1 guests/www2'],
+  run: async (world, words) => {
+    const dryRun = words.options['dryRun'] === true
+    const directories = words.arguments.map((word) => existing(resolve(world.directory, word)))
+    refuseNested(directories)
+    const done = await timed(world, 'dedupe', () =>
+      dedupeFolders(directories, {
+        dryRun,
+        xattrs: (directory) => readXattrs(directory, world.signal),
+        report: world.report,
+        signal: world.signal,
+      }),
+    )
+    const row = (saved: number, linked: number, of: string): string =>
+      `${mebibytes(saved).padStart(12)} ${String(linked).padStart(8)}  ${of}\n`
+    return {
+      data: { dryRun, ...done, groups: done.groups.map((group) => ({ ...group })) },
+      text:
+        `${(dryRun ? 'would save' : 'saved').padStart(12)}    files  in\n` +
+        done.groups.map(({ saved, linked, directory }) => row(saved, linked, shownPath(directory))).join('') +
+        row(done.saved, done.linked, 'all') +
+        (done.changed > 0 ? `${done.changed} files changed meanwhile and were left alone\n` : ''),
+    }
+  },
+}
+
+function existing(directory: string): string {
+  try {
+    return realpathSync(directory)
+  } catch (cause) {
+    throw new Stage5Error('S5_FILE_MISSING', `there is no folder ${shownPath(directory)}`, { cause })
+  }
+}
+
+function refuseNested(directories: readonly string[]): void {
+  for (const [at, directory] of directories.entries())
+    for (const [other, inside] of directories.entries())
+      if (at !== other && `${inside}/`.startsWith(`${directory}/`))
+        throw new Stage5Error(
+          'S5_USAGE',
+          `dedupe expects folders beside each other: ${shownPath(inside)} is in ${shownPath(directory)}`,
+        )
+}

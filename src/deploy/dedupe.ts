@@ -1,0 +1,190 @@
+/**
+ * Links equal files of folders that are in use with each other, in place: a new name beside the old one, renamed over it.
+ *
+ * Equal means bytes, mode, owner, time to the nanosecond and extended attributes; times of folders are put back. So
+ * nothing that can be read is different after, but that the files share an inode. A file that somebody writes to at this
+ * very moment keeps its old inode for that writer: guests should be stopped, or be quiet, meanwhile.
+ */
+import { type BigIntStats, linkSync, lstatSync, renameSync, rmSync, utimesSync } from 'node:fs'
+import { setImmediate } from 'node:timers/promises'
+import type { Report } from '../base/events.ts'
+import { diskError, errnoOf } from '../host/disk.ts'
+import { run } from '../host/run.ts'
+import type { Xattr } from '../tree/tree.ts'
+import { comparer } from './dedupe-compare.ts'
+import { type FileNode, type Place, type Scan, scanFolders, TEMPORARY } from './dedupe-scan.ts'
+
+export interface DedupeOptions {
+  readonly dryRun: boolean
+  /** Extended attributes of the files below a folder that have any, by path. */
+  readonly xattrs: (directory: string) => Promise<ReadonlyMap<string, readonly Xattr[]>>
+  readonly report: Report
+  readonly signal: AbortSignal
+}
+
+export interface DedupeGroup {
+  readonly directory: string
+  readonly files: number
+  /** On the disk, each inode once, in the first group that has it. */
+  readonly bytes: number
+  /** Names that were, or would be, linked to another file. */
+  readonly linked: number
+  /** Bytes on the disk that this freed, or would free. */
+  readonly saved: number
+}
+
+export interface Deduped {
+  readonly groups: readonly DedupeGroup[]
+  readonly linked: number
+  readonly saved: number
+  /** Files that changed while this ran, and were left alone. */
+  readonly changed: number
+}
+
+/**
+ * @param directories absolute paths, none inside another
+ * @throws S5_DISK_FAILED, S5_DISK_FULL
+ */
+export async function dedupe(directories: readonly string[], options: DedupeOptions): Promise<Deduped> {
+  const { signal, report } = options
+  try {
+    const attributes = Promise.all(directories.map((directory) => options.xattrs(directory)))
+    attributes.catch(() => {})
+    const scan = scanFolders(directories, options)
+    const xattrs = await attributes
+    const work = linker(scan, options.dryRun)
+    const compare = comparer()
+    try {
+      for (const [at, bucket] of scan.buckets.entries()) {
+        if (at % 256 === 0) {
+          report({ kind: 'image.progress', name: 'compare', done: at, total: scan.buckets.length })
+          await setImmediate()
+          signal.throwIfAborted()
+        }
+        for (const equal of compare.classes(bucket))
+          for (const same of byXattrs(equal, xattrs)) work.join(same)
+      }
+    } finally {
+      await work.restoreTimes()
+    }
+    return work.result()
+  } catch (error) {
+    throw diskError(error, 'dedupe')
+  }
+}
+
+type Attributes = readonly ReadonlyMap<string, readonly Xattr[]>[]
+
+function byXattrs(nodes: readonly FileNode[], xattrs: Attributes): readonly (readonly FileNode[])[] {
+  if (xattrs.every((map) => map.size === 0)) return [nodes]
+  const found = Map.groupBy(nodes, ({ names: [name] }) =>
+    JSON.stringify((name && xattrs[name.group]?.get(name.path)) ?? []),
+  )
+  return [...found.values()].filter((list) => list.length > 1)
+}
+
+interface Linker {
+  /** Makes all names of equal files names of one of them. */
+  join(nodes: readonly FileNode[]): void
+  restoreTimes(): Promise<void>
+  result(): Deduped
+}
+
+function linker(scan: Scan, dryRun: boolean): Linker {
+  const groups = scan.groups.map((group) => ({ ...group, linked: 0, saved: 0 }))
+  const times = new Map<Place, BigIntStats>()
+  let changed = 0
+
+  function rememberTimes(folder: Place): void {
+    if (!times.has(folder)) times.set(folder, lstatSync(folder, { bigint: true }))
+  }
+
+  /** @returns false when the file may not have another name */
+  function replace(master: FileNode, { place, folder, group }: FileNode['names'][number]): boolean {
+    const top = (scan.groups[group] as { directory: string }).directory
+    rememberTimes(top)
+    rememberTimes(scan.folders[folder] as Place)
+    const temporary = `${top}/${TEMPORARY}${process.pid}`
+    try {
+      linkSync((master.names[0] as { place: Place }).place, temporary)
+    } catch (error) {
+      if (errnoOf(error) === 'EMLINK') return false
+      throw error
+    }
+    try {
+      renameSync(temporary, place)
+    } catch (error) {
+      rmSync(temporary, { force: true })
+      throw error
+    }
+    return true
+  }
+
+  function join(nodes: readonly FileNode[]): void {
+    let master = nodes.reduce((best, node) => (node.nlink > best.nlink ? node : best))
+    let stats = unchanged(master, 0)
+    if (!stats) return void changed++
+    for (const node of nodes) {
+      if (node === master) continue
+      let done = 0
+      for (let at = 0; at < node.names.length; at++) {
+        const name = node.names[at] as FileNode['names'][number]
+        const found = unchanged(node, at)
+        if (!found) {
+          changed++
+          continue
+        }
+        if (found.mtimeNs !== stats.mtimeNs) break
+        if (!dryRun && !replace(master, name)) {
+          master = node
+          stats = found
+          break
+        }
+        done++
+        const group = groups[name.group] as DedupeGroup & { linked: number; saved: number }
+        group.linked++
+        if (done === node.nlink) group.saved += node.usage
+      }
+    }
+  }
+
+  return {
+    join,
+    restoreTimes: () => restoreTimes(times),
+    result: () => ({
+      groups,
+      linked: groups.reduce((sum, { linked }) => sum + linked, 0),
+      saved: groups.reduce((sum, { saved }) => sum + saved, 0),
+      changed,
+    }),
+  }
+}
+
+/** The file under its name as it was scanned; undefined when it is another one, or was touched since. */
+function unchanged(node: FileNode, at: number): BigIntStats | undefined {
+  const { place } = node.names[at] as FileNode['names'][number]
+  const found = lstatSync(place, { bigint: true, throwIfNoEntry: false })
+  if (!found || Number(found.ino) !== node.ino || Number(found.size) !== node.size) return undefined
+  if (Number(found.mode) !== node.mode || Number(found.uid) !== node.uid || Number(found.gid) !== node.gid)
+    return undefined
+  if (Math.abs(Number(found.mtimeNs) / 1e6 - node.mtimeMs) > 0.01) return undefined
+  // Taking one name of a file away moves its time of change.
+  if (at === 0 && Math.abs(Number(found.ctimeNs) / 1e6 - node.ctimeMs) > 0.01) return undefined
+  return found
+}
+
+const SECOND = 1_000_000_000n
+
+/** Node gives times as floating-point seconds, which lose the last hundreds of nanoseconds; touch does not. */
+async function restoreTimes(times: ReadonlyMap<Place, BigIntStats>): Promise<void> {
+  const exact: Buffer[] = []
+  for (const [folder, { atimeNs, mtimeNs }] of times) {
+    if (lstatSync(folder, { bigint: true }).mtimeNs === mtimeNs) continue
+    utimesSync(folder, Number(atimeNs) / 1e9, Number(mtimeNs) / 1e9)
+    if (lstatSync(folder, { bigint: true }).mtimeNs === mtimeNs) continue
+    const time = `${mtimeNs / SECOND}.${String(mtimeNs % SECOND).padStart(9, '0')}`
+    const quoted = Buffer.from(folder).toString('latin1').replaceAll("'", "'\\''")
+    exact.push(Buffer.from(`touch -c -m -d @${time} -- '${quoted}'\n`, 'latin1'))
+  }
+  if (exact.length > 0) await run(['sh', '-e'], { input: Buffer.concat(exact) })
+}

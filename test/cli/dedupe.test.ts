@@ -1,0 +1,116 @@
+/** `stage5 dedupe`: what becomes one file, what must not, and that nothing that can be read is different after. */
+import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
+import {
+  chmodSync,
+  linkSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, test } from 'node:test'
+import { findTool } from '../../src/host/run.ts'
+import { expectConsole, stage5 } from '../helpers/console.ts'
+
+let top = ''
+beforeEach(() => {
+  top = mkdtempSync(join(tmpdir(), 'stage5-dedupe-'))
+})
+afterEach(() => rmSync(top, { recursive: true, force: true }))
+
+const TIME = 1_700_000_000
+
+function put(path: string, bytes: string, mode = 0o644, time = TIME): void {
+  const place = join(top, path)
+  mkdirSync(join(place, '..'), { recursive: true })
+  writeFileSync(place, bytes)
+  chmodSync(place, mode)
+  utimesSync(place, time, time)
+}
+
+/** All that can be read of everything below, numbers of inodes and of links aside. */
+function seen(directory: string, below = ''): string[] {
+  return readdirSync(join(directory, below))
+    .sort()
+    .flatMap((name) => {
+      const path = join(below, name)
+      const place = join(directory, path)
+      const { mode, uid, gid, size, mtimeNs } = lstatSync(place, { bigint: true })
+      const isFile = lstatSync(place).isFile()
+      const line = `${path} ${mode} ${uid} ${gid} ${mtimeNs} ${isFile ? `${size} ${readFileSync(place, 'latin1')}` : ''}`
+      return lstatSync(place).isDirectory() ? [line, ...seen(directory, path)] : [line]
+    })
+}
+
+function sample(): void {
+  for (const guest of ['a', 'b', 'c']) {
+    put(`${guest}/usr/lib/libc`, 'c'.repeat(200_000))
+    put(`${guest}/usr/bin/sh`, 'shell')
+    put(`${guest}/etc/mode`, 'equal', guest === 'b' ? 0o600 : 0o644)
+    put(`${guest}/etc/time`, 'equal', 0o644, guest === 'b' ? TIME + 1 : TIME)
+    put(`${guest}/etc/other`, `bytes of ${guest}`)
+    put(`${guest}/usr/lib/nearly`, `${'n'.repeat(199_999)}${guest}`)
+    put(`${guest}/etc/empty`, '')
+    symlinkSync('sh', join(top, guest, 'usr/bin/dash'))
+  }
+  put("b/od'd \u00e9/file", 'odd')
+  put('c/file', 'odd')
+  linkSync(join(top, 'c/usr/bin/sh'), join(top, 'c/usr/bin/bash'))
+}
+
+const ino = (path: string): number => statSync(join(top, path)).ino
+
+test('equal files become one; nothing that can be read is different', async (t) => {
+  if (!findTool('getfattr')) return t.skip('needs getfattr')
+  sample()
+  const before = seen(top)
+  await expectConsole(t, 'dedupe-dry-run', top, ['dedupe', '--dry-run', 'a', 'b', 'c'])
+  assert.deepEqual(
+    seen(top).filter((line) => !line.startsWith('.store')),
+    before,
+  )
+  assert.notEqual(ino('a/usr/bin/sh'), ino('b/usr/bin/sh'))
+  await expectConsole(t, 'dedupe', top, ['dedupe', 'a', 'b', 'c'])
+  assert.deepEqual(
+    seen(top).filter((line) => !line.startsWith('.store')),
+    before,
+  )
+  for (const path of ['usr/lib/libc', 'usr/bin/sh'])
+    assert.equal(new Set(['a', 'b', 'c'].map((guest) => ino(`${guest}/${path}`))).size, 1, path)
+  assert.equal(ino('c/usr/bin/bash'), ino('a/usr/bin/sh'))
+  assert.equal(ino("b/od'd \u00e9/file"), ino('c/file'))
+  for (const path of ['etc/mode', 'etc/time']) assert.notEqual(ino(`a/${path}`), ino(`b/${path}`), path)
+  for (const path of ['etc/other', 'usr/lib/nearly', 'etc/empty'])
+    assert.equal(statSync(join(top, 'a', path)).nlink, 1, path)
+  const again = await stage5(top, ['dedupe', 'a', 'b', 'c', '--json'])
+  assert.equal((JSON.parse(again.stdout) as { linked: number }).linked, 0)
+})
+
+test('files that differ in extended attributes stay apart', async (t) => {
+  if (!findTool('setfattr')) return t.skip('needs setfattr')
+  for (const guest of ['a', 'b', 'c']) put(`${guest}/file`, 'equal')
+  if (spawnSync('setfattr', ['-n', 'user.stage5', '-v', 'x', join(top, 'b/file')]).status !== 0)
+    return t.skip('needs user attributes')
+  assert.equal((await stage5(top, ['dedupe', 'a', 'b', 'c'])).code, 0)
+  assert.equal(ino('a/file'), ino('c/file'))
+  assert.notEqual(ino('a/file'), ino('b/file'))
+})
+
+test('what a killed run left is swept; folders in folders and missing ones are refused', async (t) => {
+  if (!findTool('getfattr')) return t.skip('needs getfattr')
+  for (const guest of ['a', 'b']) put(`${guest}/file`, 'equal')
+  linkSync(join(top, 'a/file'), join(top, 'a/.stage5-dedupe-999999999'))
+  assert.equal((await stage5(top, ['dedupe', 'a', 'b'])).code, 0)
+  assert.deepEqual(readdirSync(join(top, 'a')), ['file'])
+  assert.match((await stage5(top, ['dedupe', 'a', 'a'])).stderr, /S5_USAGE/)
+  assert.match((await stage5(top, ['dedupe', 'a', 'z'])).stderr, /S5_FILE_MISSING/)
+})
