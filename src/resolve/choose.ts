@@ -157,6 +157,7 @@ export function openChoice(input: ResolveInput, catalog: Catalog, pins?: Lock): 
   }
   /** Of one version, the builds whose flags deviate least come first. */
   const nearestFirst = (list: readonly Package[]): readonly Package[] => {
+    if (list.length < 2 || !list[0]?.gentoo) return list
     const far = new Map<Package, number>()
     for (const pkg of list) if (pkg.gentoo) far.set(pkg, rules.deviations(pkg, pkg.gentoo))
     return list.toSorted(

@@ -91,6 +91,11 @@ export function openGentooRules(input: RulesInput, wanted: readonly Atom[]): Gen
   const groups = input.licenseGroups ?? {}
   const general = licenseTest(input.licenses ?? [], groups)
 
+  const bindsNothing =
+    input.use.length === 0 &&
+    compiled.every(({ use }) => use.length === 0) &&
+    forces.every(({ flags }) => flags.length === 0)
+
   const settingsOf = (pkg: Package): readonly Compiled[] =>
     compiled.filter(({ pattern }) => matchesPattern(pattern, pkg))
 
@@ -125,7 +130,7 @@ export function openGentooRules(input: RulesInput, wanted: readonly Atom[]): Gen
   }
 
   function boundTests(pkg: Package, gentoo: GentooFacts): UseTest[] {
-    if (policy === 'any') return []
+    if (policy === 'any' || (policy === 'listed' && bindsNothing)) return []
     const { states, named } = configured(pkg, gentoo)
     const strict = new Set(
       requests.filter(({ pattern }) => pattern.name === pkg.name).flatMap(({ use }) => use.map(flagOf)),
