@@ -16,6 +16,8 @@ interface Mutant {
 }
 
 const TREE = 'test/tree/*.test.ts'
+const UNPACK_GENTOO = 'test/repo/unpack-gentoo.test.ts'
+const BINHOST = 'test/repo/binhost.test.ts'
 const MUTANTS: readonly Mutant[] = [
   { file: 'tree/tree.ts', search: 'a === 47 ? -1 : a', replace: 'a', tests: TREE },
   { file: 'tree/tree.ts', search: "while (path.includes('/'))", replace: "while (path !== '')", tests: TREE },
@@ -57,6 +59,55 @@ const MUTANTS: readonly Mutant[] = [
   },
   { file: 'pkg/deb-version.ts', search: '< ', replace: '> ', tests: 'test/pkg/*.test.ts' },
   { file: 'stage/clamp.ts', search: '>', replace: '<', tests: 'test/stage/*.test.ts' },
+  { file: 'format/xpak.ts', search: 'values.has(name)', replace: 'false', tests: UNPACK_GENTOO },
+  { file: 'format/xpak.ts', search: 'total > dataLength', replace: 'false', tests: UNPACK_GENTOO },
+  { file: 'format/gpkg.ts', search: 'above !== directory', replace: 'false', tests: UNPACK_GENTOO },
+  { file: 'format/gpkg.ts', search: 'if (!names.has(name))', replace: 'if (false)', tests: UNPACK_GENTOO },
+  {
+    file: 'repo/unpack-gpkg.ts',
+    search: 'if (actual !== expected)',
+    replace: 'if (false)',
+    tests: UNPACK_GENTOO,
+  },
+  {
+    file: 'repo/unpack-gpkg.ts',
+    search: 'if (signature === undefined)',
+    replace: 'if (false)',
+    tests: UNPACK_GENTOO,
+  },
+  {
+    file: 'repo/package-trust.ts',
+    search: "!isSigned && trust.signatures === 'require'",
+    replace: 'false',
+    tests: UNPACK_GENTOO,
+  },
+  {
+    file: 'repo/unpack-metadata.ts',
+    search: 'built.has(flag) !== wanted.has(flag)',
+    replace: 'false',
+    tests: UNPACK_GENTOO,
+  },
+  { file: 'repo/binhost-index.ts', search: 'timestamp < kept.timestamp', replace: 'false', tests: BINHOST },
+  { file: 'repo/binhost-index.ts', search: 'now < kept.fetched + kept.ttl', replace: 'true', tests: BINHOST },
+  { file: 'repo/binhost-index.ts', search: 'now >= kept.fetched && ', replace: '', tests: BINHOST },
+  {
+    file: 'repo/binhost-packages.ts',
+    search: 'if (identities.has(identity)) continue',
+    replace: '',
+    tests: BINHOST,
+  },
+  {
+    file: 'repo/binhost.ts',
+    search: 'await verifyGentoo(fresh,',
+    replace: 'void ((..._: unknown[]) => 0)(verifyGentoo, fresh,',
+    tests: BINHOST,
+  },
+  {
+    file: 'format/gentoo-index.ts',
+    search: 'if (found < count)',
+    replace: 'if (false)',
+    tests: 'test/format/gentoo-index.test.ts',
+  },
   { file: 'cli/render/error.ts', search: '***@', replace: '$1@', tests: 'test/cli/render.test.ts' },
   { file: 'cli/quantities.ts', search: 'size < 1', replace: 'size < 0', tests: 'test/cli/render.test.ts' },
   {
