@@ -1,188 +1,223 @@
 /**
- * `npm run bench [-- --json]`: stage5 beside its rivals on one root of real packages, in the same run.
+ * `npm run bench [-- --json] [--quick]`: stage5 beside its rivals on one root of real packages, in the same run.
  *
- * Every line is a ratio of two times measured one after the other on this machine; figures of other machines do not
- * compare. Counts go to history.ndjson, since they do.
+ * Each side is a process of its own under time(1), ours and theirs in turn, the best of some; so start-up and children
+ * count, and memory is each one's own. Times compare within a run only. Counts compare everywhere and go to
+ * history.ndjson; `--quick` leaves out zstd 15.
  */
 import { execFileSync, spawnSync } from 'node:child_process'
-import { appendFileSync, mkdirSync, mkdtempSync, rmSync, statSync } from 'node:fs'
-import { cpus, tmpdir } from 'node:os'
+import { appendFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync } from 'node:fs'
+import { cpus } from 'node:os'
 import { join, resolve } from 'node:path'
-import { compose, plan } from '../../src/cli/flow.ts'
-import { loadRecipe } from '../../src/cli/recipe.ts'
-import { openWorld, type World } from '../../src/cli/world.ts'
-import { squashfsEmitter } from '../../src/emit/squashfs.ts'
-import { openFileSink } from '../../src/host/file-sink.ts'
-import { openBlocks } from '../../src/jobs/blocks.ts'
-import type { Lock } from '../../src/resolve/lock.ts'
-import { checkout } from '../../src/store/checkout.ts'
-import type { Root } from '../../src/tree/root.ts'
+import type { Counts, Task, TaskName } from './task.ts'
+
+interface Cost {
+  readonly seconds: number
+  readonly processorSeconds: number
+  /** Peak of the largest process. */
+  readonly mebibytes: number
+}
 
 interface Row {
   readonly work: string
-  readonly ours: number
+  readonly ours: Cost
   readonly rival: string
-  readonly theirs: number
+  readonly theirs: Cost
+  /** Most that ours may take of theirs. */
+  readonly aim: number
 }
 
-const signal = new AbortController().signal
-const directory = mkdtempSync(join(process.env['STAGE5_BENCH_DIR'] ?? tmpdir(), 'stage5-bench-'))
+const HERE = import.meta.dirname
+const FETCHED = process.env['STAGE5_BENCH_DIR'] ?? resolve(HERE, '../.tmp/bench')
+mkdirSync(FETCHED, { recursive: true })
+const directory = mkdtempSync(join(FETCHED, 'run-'))
+const lock = join(directory, 'bench.lock.yaml')
 const rows: Row[] = []
-const counts: Record<string, number> = {}
+const counts: Counts = {}
 
 try {
-  process.env['STAGE5_STORE'] = join(directory, 'fetched')
-  const lock = await fetchAll()
-  await benchUnpack(lock)
+  const debs = String(task('fetch', { lock }, join(FETCHED, 'store')).counts['debs']).split('\n')
+  counts['packages'] = debs.length
+  startUp()
+  const folder = unpack(debs)
+  emission(folder, 3, 2)
+  if (!process.argv.includes('--quick')) {
+    emission(folder, 15, 1)
+    smallChange(folder)
+  }
 } finally {
   rmSync(directory, { recursive: true, force: true })
 }
 report()
 
-function world(): World {
-  const options = {
-    directory: resolve(import.meta.dirname, 'project'),
-    offline: false,
-    locked: false,
-    threads: undefined,
-  }
-  return openWorld(options, () => undefined, signal)
+function startUp(): void {
+  const stage5 = [process.execPath, resolve(HERE, '../../src/main.js')]
+  const [ours, theirs] = inTurn(
+    7,
+    () => measure([...stage5, '--version']),
+    () => measure([process.execPath, '-e', '0']),
+  )
+  rows.push({ work: 'stage5 --version', ours, rival: 'node -e 0', theirs, aim: 2 })
 }
 
-/** Downloads are no part of any measurement: they are made first. */
-async function fetchAll(): Promise<Lock> {
-  await using here = world()
-  const { profile } = await loadRecipe(here, 'bench')
-  const lock = await plan(here, profile)
-  for (const pkg of lock.packages) await (await here.repository(pkg.repo)).fetch(pkg, signal)
-  counts['packages'] = lock.packages.length
-  return lock
+function unpack(debs: readonly string[]): string {
+  let times = 0
+  const plain = (): string => join(directory, `plain-${times}`)
+  const store = (): string => join(directory, `store-${times}`)
+  const [ours, theirs] = inTurn(
+    2,
+    () => {
+      times++
+      mkdirSync(join(store(), 'v1'), { recursive: true })
+      symlinkSync(join(FETCHED, 'store/v1/downloads'), join(store(), 'v1/downloads'))
+      execFileSync('sync')
+      const { cost, counts: counted } = task('compose', { lock }, store())
+      Object.assign(counts, counted)
+      return cost
+    },
+    () => {
+      mkdirSync(plain())
+      execFileSync('sync')
+      const one = (deb: string) =>
+        `dpkg-deb --fsys-tarfile '${deb}' | tar -x -C '${plain()}' --no-same-owner --keep-directory-symlink`
+      return measure(['sh', '-ec', debs.map(one).join('\n')])
+    },
+  )
+  const work = 'cold: packages on disk to root in the store, every file hashed'
+  rows.push({ work, ours, rival: 'dpkg-deb | tar x, one by one', theirs, aim: 1 })
+  const warm = task('compose', { lock }, store()).cost
+  rows.push({ work: 'warm: the same root again', ours: warm, rival: 'the same', theirs, aim: 0.1 })
+  return checkoutBench(store())
 }
 
-async function benchUnpack(lock: Lock): Promise<void> {
-  const store = join(directory, 'store')
-  const debs = await pathsOf(lock)
-  const plain = join(directory, 'plain')
-  mkdirSync(plain)
-  execFileSync('sync')
-  const theirs = await time(() => {
-    for (const deb of debs) shell(`dpkg-deb --fsys-tarfile '${deb}' | tar -x -C '${plain}' --no-same-owner`)
-  })
-  mkdirSync(store)
-  spawnSync('cp', ['-al', join(directory, 'fetched'), store])
-  execFileSync('sync')
-  let root: Root | undefined
-  const ours = await time(async () => {
-    root = await composeIn(store, lock)
-  })
+function checkoutBench(store: string): string {
+  const first = join(directory, 'checkout')
+  task('checkout', { lock, to: first }, store)
+  let times = 0
+  const [ours, theirs] = inTurn(
+    3,
+    () => task('checkout', { lock, to: `${first}-${++times}` }, store).cost,
+    () => measure(['cp', '-al', first, `${first}-copy-${times}`]),
+  )
+  rows.push({ work: 'warm checkout by hard links', ours, rival: 'cp -al', theirs, aim: 1 })
+  return first
+}
+
+function emission(folder: string, level: number, times: number): void {
+  const rival = join(directory, `rival-${level}`)
+  const image = join(directory, `image-${level}`)
+  const store = join(directory, 'store-1')
+  let size = 0
+  const [ours, theirs] = inTurn(
+    times,
+    () => {
+      rmSync(image, { force: true })
+      const fresh = task('squashfs', { lock, level, to: image, fresh: true }, store)
+      counts[`blocks compressed, zstd ${level}`] = fresh.counts['blocks compressed'] as number
+      counts[`digest, zstd ${level}`] = fresh.counts['digest'] as string
+      size = statSync(image).size
+      return fresh.cost
+    },
+    () => mksquashfs(folder, rival, level),
+  )
+  rows.push({ work: `cold squashfs, zstd ${level}`, ours, rival: 'mksquashfs', theirs, aim: 1 })
+  counts[`size, zstd ${level}, in % of mksquashfs`] = Math.round((1000 * size) / statSync(rival).size) / 10
+  const remembered = task('squashfs', { lock, level, to: `${image}-filled` }, store)
+  const warm = task('squashfs', { lock, level, to: `${image}-warm` }, store)
+  for (const { counts: counted } of [remembered, warm])
+    if (counted['digest'] !== counts[`digest, zstd ${level}`])
+      throw new Error('the image differs from a clean one')
+  rows.push({ work: `warm squashfs, zstd ${level}`, ours: warm.cost, rival: 'mksquashfs', theirs, aim: 0.1 })
+}
+
+/** What follows has the blocks of the root at level 15 in the store. */
+function smallChange(folder: string): void {
+  const store = join(directory, 'store-1')
+  const theirs = rows.findLast(({ work }) => work.startsWith('cold squashfs, zstd 15'))?.theirs as Cost
+  const level = 15
+  const changed = task('squashfs', { lock, level, to: join(directory, 'changed'), changed: true }, store)
+  const clean = task(
+    'squashfs',
+    { lock, level, to: join(directory, 'clean'), changed: true, fresh: true },
+    store,
+  )
+  if (changed.counts['digest'] !== clean.counts['digest'])
+    throw new Error('the image differs from a clean one')
+  counts['blocks compressed, 1 of 100 packages changed'] = changed.counts['blocks compressed'] as number
+  const emitted = { ...changed.cost, seconds: changed.counts['emitted'] as number }
   rows.push({
-    work: 'cold: packages on disk to root in the store, every file hashed',
-    ours,
-    rival: 'dpkg-deb | tar x, one by one',
+    work: '1 of 100 packages changed, zstd 15, byte-identical to clean',
+    ours: emitted,
+    rival: `mksquashfs of everything in ${folder.split('/').at(-1)}`,
     theirs,
+    aim: 0.02,
   })
-  const warm = await time(async () => void (await composeIn(store, lock)))
-  rows.push({ work: 'warm: the same root again', ours: warm, rival: 'dpkg-deb | tar x, one by one', theirs })
-  if (!root) throw new Error('nothing was composed')
-  counts['entries'] = root.tree.names.length
-  counts['bytes'] = root.tree.inodes.reduce((sum, inode) => sum + (inode.type === 'file' ? inode.size : 0), 0)
-  await benchCheckout(store, root)
+  const one = rows.findLast(({ work }) => work.startsWith('cold squashfs, zstd 3'))?.ours as Cost
+  const ten = freshTask('ten variants', { lock, level: 3, to: join(directory, 'variant'), variants: 10 })
+  rows.push({
+    work: 'ten variants of one root, zstd 3',
+    ours: ten,
+    rival: 'one of them, cold',
+    theirs: one,
+    aim: 1.5,
+  })
 }
 
-/** A process of its own would hide start-up; here the work alone is measured, with a store opened anew. */
-async function composeIn(store: string, lock: Lock): Promise<Root> {
-  process.env['STAGE5_STORE'] = join(store, 'fetched')
-  await using here = world()
-  const recipe = await loadRecipe(here, 'bench')
-  return (await compose(here, recipe, lock)).root
+/** In a store that has the contents but no blocks of this level. */
+function freshTask(_work: string, what: Task): Cost {
+  const store = join(directory, 'store-2')
+  return task('squashfs', what, store).cost
 }
 
-async function benchCheckout(store: string, root: Root): Promise<void> {
-  process.env['STAGE5_STORE'] = join(store, 'fetched')
-  await using here = world()
-  const opened = await here.store()
-  const first = join(directory, 'checkout-1')
-  await checkout(opened, root.tree, first, { how: 'link', signal })
-  execFileSync('sync')
-  const theirs = await time(() => shell(`cp -al '${first}' '${join(directory, 'copy')}'`))
-  execFileSync('sync')
-  const ours = await time(
-    async () =>
-      void (await checkout(opened, root.tree, join(directory, 'checkout-2'), { how: 'link', signal })),
-  )
-  rows.push({ work: 'warm checkout by hard links', ours, rival: 'cp -al', theirs })
-  for (const level of [3, 15]) await benchSquashfs(opened, root, first, level)
+function mksquashfs(folder: string, image: string, level: number): Cost {
+  const words = `-comp zstd -Xcompression-level ${level} -b 128K -noappend -no-progress -quiet -no-exports`
+  return measure(['mksquashfs', folder, image, ...words.split(' ')])
 }
 
-async function benchSquashfs(
-  store: Awaited<ReturnType<World['store']>>,
-  root: Root,
-  folder: string,
-  level: number,
-): Promise<void> {
-  const rival = join(directory, `rival-${level}.squashfs`)
-  const words = [
-    '-comp',
-    'zstd',
-    '-Xcompression-level',
-    String(level),
-    '-b',
-    '128K',
-    '-noappend',
-    '-no-progress',
-    '-quiet',
-    '-no-exports',
-  ]
-  const theirs = await time(
-    () => void execFileSync('mksquashfs', [folder, rival, ...words], { stdio: 'ignore' }),
-  )
-  const limit = (await import('p-limit')).default(cpus().length + 1)
-  for (const kind of ['cold', 'warm'] as const) {
-    const path = join(directory, `${kind}-${level}.squashfs`)
-    const blocks = openBlocks(store.blocks, limit)
-    const ours = await time(async () => {
-      await using sink = await openFileSink(path)
-      const options = { codec: 'zstd', level, blockSize: 131072, mtime: 0 }
-      await squashfsEmitter.emit(root.tree, options as never, { contents: store, blocks, sink, signal })
-      await sink.finish()
-      await store.blocks.flush()
-    })
-    rows.push({ work: `${kind} squashfs, zstd ${level}`, ours, rival: 'mksquashfs', theirs })
-    counts[`compressed ${kind} ${level}`] = blocks.counts.misses
-    counts[`size ${kind} ${level} in % of mksquashfs`] =
-      Math.round((1000 * statSync(path).size) / statSync(rival).size) / 10
-  }
+function task(name: TaskName, what: Task, store: string): { readonly cost: Cost; readonly counts: Counts } {
+  const path = join(directory, 'answer.json')
+  const words = [process.execPath, join(HERE, 'task.ts'), name, JSON.stringify(what)]
+  const environment = { STAGE5_STORE: store, NODE_COMPILE_CACHE: join(FETCHED, 'compile-cache') }
+  const cost = measure(words, { environment, output: path })
+  return { cost, counts: JSON.parse(readFileSync(path, 'utf8')) as Counts }
 }
 
-async function pathsOf(lock: Lock): Promise<string[]> {
-  await using here = world()
-  return await Promise.all(
-    lock.packages.map(async (pkg) => (await here.repository(pkg.repo)).fetch(pkg, signal)),
-  )
+/** Best of `times` of each side, one after the other. */
+function inTurn(times: number, ours: () => Cost, theirs: () => Cost): [ours: Cost, theirs: Cost] {
+  const made: [Cost, Cost][] = Array.from({ length: times }, () => [ours(), theirs()])
+  const best = (side: 0 | 1): Cost =>
+    made.map((pair) => pair[side]).reduce((a, b) => (b.seconds < a.seconds ? b : a))
+  return [best(0), best(1)]
 }
 
-function shell(line: string): void {
-  const { status } = spawnSync('sh', ['-c', line], { stdio: ['ignore', 'ignore', 'inherit'] })
-  if (status !== 0) throw new Error(`${line}: exit status ${status}`)
-}
-
-async function time(work: () => void | Promise<void>): Promise<number> {
+function measure(
+  words: readonly string[],
+  { environment, output }: { readonly environment?: Record<string, string>; readonly output?: string } = {},
+): Cost {
+  const times = join(directory, 'time')
   const start = performance.now()
-  await work()
-  return (performance.now() - start) / 1000
+  const { status, stdout } = spawnSync('/usr/bin/time', ['-q', '-f', '%U %S %M', '-o', times, ...words], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+    env: { ...process.env, ...environment },
+  })
+  const seconds = (performance.now() - start) / 1000
+  if (status !== 0) throw new Error(`${words.slice(0, 4).join(' ')}: exit status ${status}`)
+  if (output) appendFileSync(output, stdout, { flag: 'w' })
+  const [user = 0, system = 0, kilobytes = 0] = readFileSync(times, 'utf8').trim().split(' ').map(Number)
+  return { seconds, processorSeconds: user + system, mebibytes: Math.round(kilobytes / 1024) }
 }
 
 function report(): void {
   const commit = execFileSync('git', ['rev-parse', '--short', 'HEAD'], { encoding: 'utf8' }).trim()
   const record = { commit, node: process.versions.node, cpu: cpus()[0]?.model, rows, counts }
-  appendFileSync(join(import.meta.dirname, 'history.ndjson'), `${JSON.stringify(record)}\n`)
-  if (process.argv.includes('--json')) console.log(JSON.stringify(record, null, 2))
-  else {
-    console.log('     ours    rival   ratio  work (rival)')
-    for (const { work, ours, rival, theirs } of rows)
-      console.log(
-        `${ours.toFixed(2).padStart(7)} s${theirs.toFixed(2).padStart(7)} s${(ours / theirs).toFixed(2).padStart(7)}  ${work} (${rival})`,
-      )
-    for (const [name, value] of Object.entries(counts)) console.log(`${String(value).padStart(17)}  ${name}`)
+  appendFileSync(join(HERE, 'history.ndjson'), `${JSON.stringify(record)}\n`)
+  if (process.argv.includes('--json')) return console.log(JSON.stringify(record, null, 2))
+  console.log('  time: ours, rival, ratio (aim)    processor time      memory, MiB         work (rival)')
+  for (const { work, ours, rival, theirs, aim } of rows) {
+    const pair = (what: keyof Cost, digits: number): string =>
+      `${ours[what].toFixed(digits).padStart(8)}${theirs[what].toFixed(digits).padStart(8)}${(ours[what] / theirs[what]).toFixed(2).padStart(6)}`
+    const time = `${pair('seconds', 2)} (${aim})`.padEnd(30)
+    console.log(`${time}${pair('processorSeconds', 2)}${pair('mebibytes', 0)}  ${work} (${rival})`)
   }
+  for (const [name, value] of Object.entries(counts)) console.log(`${String(value).padStart(17)}  ${name}`)
 }
