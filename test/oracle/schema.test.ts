@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { parse } from 'yaml'
@@ -19,7 +19,9 @@ print(json.dumps([[e.message for e in validator.iter_errors(each)] for each in g
 /** Complaints of Python's jsonschema about each document; undefined when it is not installed. */
 function complaints(schema: string, documents: readonly unknown[]): string[][] | undefined {
   const input = JSON.stringify({ schema: schemas()[schema], documents })
-  const { status, stdout, stderr, error } = spawnSync('python3', ['-c', VALIDATE], {
+  // Debian's module belongs to Debian's Python, which need not be the first one on the path.
+  const python = existsSync('/usr/lib/python3/dist-packages/jsonschema') ? '/usr/bin/python3' : 'python3'
+  const { status, stdout, stderr, error } = spawnSync(python, ['-c', VALIDATE], {
     input,
     encoding: 'utf8',
   })
