@@ -27,6 +27,10 @@ export const CODES = {
     summary: 'Two packages bring different content for one path.',
     help: 'Both owners are named. Decide in the profile with `collisions: [{path: ..., owner: ...}]`, or drop one of the packages.',
   },
+  S5_DELTA_BASE: {
+    summary: 'A delta was made for another image than the one it was to be applied to.',
+    help: 'The message has the digest that the delta begins at and the one that was found. Nothing was written. Use the image that the delta was made from, or fetch the new image whole.',
+  },
   S5_DIGEST_MISMATCH: {
     summary: 'Fetched or stored bytes do not have the recorded digest.',
     help: 'A download was damaged or changed underneath. Run the command again; if the mismatch stays, the mirror serves other bytes than its index promises. For an object of the store, run `stage5 store verify`.',

@@ -6,7 +6,7 @@ import type { Profile } from '../resolve/profile.ts'
 import type { Store } from '../store/store.ts'
 import type { Tree } from '../tree/tree.ts'
 import type { Composed } from './flow.ts'
-import type { OutputFolder } from './output.ts'
+import type { OutputFile, OutputFolder } from './output.ts'
 import { timed } from './timed.ts'
 import type { World } from './world.ts'
 
@@ -32,13 +32,21 @@ export async function write<O extends Json>(
   emitter: Emitter<O>,
   tree: Tree,
   options: O,
-): Promise<void> {
+  placed?: EmitWorld['placed'],
+): Promise<OutputFile> {
   const { world, store, output, blocks } = job
-  await timed(world, name, () =>
+  return await timed(world, name, () =>
     output.add(name, role, (sink) => {
       const progress = (done: number, total: number): void =>
         world.report({ kind: 'image.progress', name, done, total })
-      const emitWorld: EmitWorld = { contents: store, blocks, sink, signal: world.signal, progress }
+      const emitWorld: EmitWorld = {
+        contents: store,
+        blocks,
+        sink,
+        signal: world.signal,
+        progress,
+        ...(placed && { placed }),
+      }
       return emitter.emit(tree, options, emitWorld)
     }),
   )

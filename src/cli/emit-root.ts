@@ -2,19 +2,27 @@
 import { createReadStream } from 'node:fs'
 import { join } from 'node:path'
 import type { Json } from '../base/json.ts'
+import { runOf } from '../emit/delta.ts'
 import { erofsEmitter } from '../emit/erofs.ts'
 import { squashfsEmitter } from '../emit/squashfs.ts'
 import { tarEmitter } from '../emit/tar.ts'
 import { emitVerity, verityIdentity } from '../emit/verity.ts'
+import { printLayout, type Run } from '../format/delta.ts'
 import { checkout } from '../store/checkout.ts'
 import { type ImageOptions, type Job, write } from './emit-job.ts'
 import { timed } from './timed.ts'
 
-/** @returns the name of the file */
+/** The image, and its layout for deltas. @returns the name of the image */
 export async function emitSquashfs(job: Job, options: ImageOptions): Promise<string> {
   const name = `${job.stem}.squashfs`
   const settings = { ...options, mtime: job.date }
-  await write(job, name, 'base', squashfsEmitter, job.composed.root.tree, settings)
+  const runs: Run[] = []
+  const { tree } = job.composed.root
+  const { size, digest } = await write(job, name, 'base', squashfsEmitter, tree, settings, (...run) => {
+    runs.push(runOf(...run))
+  })
+  runs.sort((a, b) => a.offset - b.offset)
+  await job.output.addBytes(`${job.stem}.layout`, 'layout', printLayout({ name, size, digest, runs }))
   return name
 }
 

@@ -1,5 +1,6 @@
 /** The ports of image emission. */
 import type { Json } from '../base/json.ts'
+import type { RunKind } from '../format/delta.ts'
 import type { Contents } from '../tree/contents.ts'
 import type { Tree } from '../tree/tree.ts'
 
@@ -37,6 +38,8 @@ export interface EmitWorld {
   readonly signal: AbortSignal
   /** Called now and then with bytes of content done and in all. */
   readonly progress?: (done: number, total: number) => void
+  /** Called with every run of the image, for emitters that know their layout: ascending but for the head, without gaps. */
+  readonly placed?: (kind: RunKind, owner: string, offset: number, bytes: Uint8Array) => void
 }
 
 /** Writes a tree as one image. Raise `version` when equal input gives other bytes than before. */

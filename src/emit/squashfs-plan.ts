@@ -23,6 +23,8 @@ export interface PlannedBlock {
   readonly parts: readonly Part[]
   readonly length: number
   readonly content?: Digest
+  /** Label of the package whose first file this is. */
+  readonly owner: string
 }
 
 /** Where one content is, in the planned order. */
@@ -49,12 +51,12 @@ export function planData(tree: Tree, blockSize: number): Plan {
   const bodies = new Map<Digest, PlannedBody>()
   let fragments = 0
   const placed = new Set<Digest>()
-  const pack = (files: readonly FileInode[]): void => {
+  const pack = (owner: string, files: readonly FileInode[]): void => {
     let parts: Part[] = []
     let filled = 0
     const close = (): void => {
       if (filled === 0) return
-      blocks.push({ parts, length: filled })
+      blocks.push({ parts, length: filled, owner })
       fragments++
       parts = []
       filled = 0
@@ -69,7 +71,7 @@ export function planData(tree: Tree, blockSize: number): Plan {
     }
     close()
   }
-  for (const files of filesByOwner(tree)) {
+  for (const { owner, files } of filesByOwner(tree)) {
     const tails: FileInode[] = []
     for (const file of files) {
       const { content, size } = file
@@ -82,10 +84,11 @@ export function planData(tree: Tree, blockSize: number): Plan {
           content,
           parts: [{ content, size, offset: index * blockSize, length: blockSize }],
           length: blockSize,
+          owner,
         })
       if (size % blockSize !== 0) tails.push(file)
     }
-    pack(tails)
+    pack(owner, tails)
   }
   return { blocks, bodies, total: blocks.reduce((sum, { length }) => sum + length, 0) }
 }
@@ -99,7 +102,9 @@ export function blockKey(block: PlannedBlock, blockSize: number): string {
 }
 
 /** Files that have bytes, one list per owner label, in the order of the image. */
-function filesByOwner(tree: Tree): readonly (readonly FileInode[])[] {
+function filesByOwner(
+  tree: Tree,
+): readonly { readonly owner: string; readonly files: readonly FileInode[] }[] {
   const byOwner = new Map<string, FileInode[]>()
   for (const { owner, inode: number } of tree.names) {
     const inode = tree.inodes[number]
@@ -110,7 +115,7 @@ function filesByOwner(tree: Tree): readonly (readonly FileInode[])[] {
   }
   const order = [...byOwner.keys()].map((owner) => ({ owner, name: owner.replace(/_.*$/s, '') }))
   order.sort((a, b) => compareText(a.name, b.name) || compareText(a.owner, b.owner))
-  return order.map(({ owner }) => byOwner.get(owner) as FileInode[])
+  return order.map(({ owner }) => ({ owner, files: byOwner.get(owner) as FileInode[] }))
 }
 
 function compareText(left: string, right: string): number {

@@ -71,15 +71,19 @@ export const squashfsEmitter: Emitter<SquashfsOptions> = {
     const ids = checkImage(tree.names, tree.inodes, settings.xattrs)
     const plan = planData(tree, settings.blockSize)
     const output = gatheringSink(world.sink)
-    await output.write(headOf(settings))
+    const head = headOf(settings)
+    await output.write(head)
     const stored = await writeBlocks(plan, settings, world, output)
     const { names, inodes } = tree
     const bodyOf = bodiesOf(tree, plan, stored)
     const { fragments } = stored
-    const tables = writeTables({ names, inodes, ids, bodyOf, fragments, at: output.position() }, settings)
+    const end = output.position()
+    const tables = writeTables({ names, inodes, ids, bodyOf, fragments, at: end }, settings)
     await output.write(tables.bytes)
     await output.flush()
     await world.sink.patch(0, tables.superblock)
+    world.placed?.('metadata', '', end, tables.bytes)
+    world.placed?.('head', '', 0, Buffer.concat([tables.superblock, head.subarray(tables.superblock.length)]))
   },
 }
 
@@ -126,6 +130,10 @@ async function writeBlocks(
     sizes[index] = packed.isRaw ? packed.bytes.length | BLOCK_RAW : packed.bytes.length
     if (block.content === undefined)
       fragments.push({ start: output.position(), size: sizes[index] as number })
+    if (packed.bytes.length > 0) {
+      const kind = block.content === undefined ? 'fragment' : 'block'
+      world.placed?.(kind, block.owner, output.position(), packed.bytes)
+    }
     await output.write(packed.bytes)
     done += block.length
     world.progress?.(done, plan.total)

@@ -4,6 +4,7 @@ import { boot } from './boot.ts'
 import { build } from './build.ts'
 import { checkout } from './checkout.ts'
 import { dedupe } from './dedupe.ts'
+import { delta, patch } from './delta.ts'
 import { diff } from './diff.ts'
 import { doctor } from './doctor.ts'
 import { explain } from './explain.ts'
@@ -25,6 +26,8 @@ export const COMMANDS: readonly Command[] = [
   why,
   whyNot,
   diff,
+  delta,
+  patch,
   resolve,
   repo,
   explain,

@@ -1,0 +1,61 @@
+/** Images as arguments of a command: a file, or the base of an output folder; with the layout beside it. */
+import { type FileHandle, open, readFile, stat } from 'node:fs/promises'
+import { basename, join, resolve } from 'node:path'
+import { Stage5Error } from '../base/errors.ts'
+import { layoutOfSquashfs, type ReadableImage } from '../emit/delta.ts'
+import { type Layout, parseLayout } from '../format/delta.ts'
+import { readManifest } from './manifest.ts'
+import { shownPath, type World } from './world.ts'
+
+export interface OpenImage extends ReadableImage, AsyncDisposable {
+  readonly path: string
+}
+
+/** @throws S5_FILE_MISSING, S5_OUTPUT_MISSING */
+export async function openImage(world: World, word: string): Promise<OpenImage> {
+  const given = resolve(world.directory, word)
+  const found = await stat(given).catch(() => undefined)
+  return await openPlain(found?.isDirectory() ? await baseOf(given) : given)
+}
+
+/** @throws S5_FILE_MISSING */
+export async function openPlain(path: string): Promise<OpenImage> {
+  const file = await open(path, 'r').catch((cause: NodeJS.ErrnoException) => {
+    if (cause.code !== 'ENOENT' && cause.code !== 'ENOTDIR') throw cause
+    throw new Stage5Error('S5_FILE_MISSING', `there is no file ${shownPath(path)}`, { cause })
+  })
+  const { size } = await file.stat()
+  const read = (offset: number, length: number): Promise<Uint8Array> => readPart(file, offset, length)
+  return { path, name: shownPath(path), size, read, [Symbol.asyncDispose]: () => file.close() }
+}
+
+async function baseOf(directory: string): Promise<string> {
+  const { base } = (await readManifest(directory)).boot
+  if (base === undefined)
+    throw new Stage5Error('S5_OUTPUT_MISSING', `${shownPath(directory)} has no base image`)
+  return join(directory, base)
+}
+
+/** Fewer bytes at the end of the file. */
+async function readPart(file: FileHandle, offset: number, length: number): Promise<Uint8Array> {
+  const bytes = Buffer.allocUnsafe(length)
+  let done = 0
+  while (done < length) {
+    const { bytesRead } = await file.read(bytes, done, length - done, offset + done)
+    if (bytesRead === 0) break
+    done += bytesRead
+  }
+  return bytes.subarray(0, done)
+}
+
+/**
+ * The layout that was published with the image; without one that fits, the image is read.
+ * @throws S5_ARCHIVE_REFUSED
+ */
+export async function layoutBeside(image: OpenImage): Promise<Layout> {
+  const path = image.path.replace(/\.squashfs$/, '.layout')
+  const text = path === image.path ? undefined : await readFile(path, 'utf8').catch(() => undefined)
+  const layout = text === undefined ? undefined : parseLayout(text, shownPath(path))
+  if (layout?.size === image.size && layout.name === basename(image.path)) return layout
+  return await layoutOfSquashfs(image)
+}

@@ -1,0 +1,78 @@
+/** `stage5 delta` and `stage5 patch` on outputs and on bare files. */
+import assert from 'node:assert/strict'
+import { copyFileSync, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { after, before, test } from 'node:test'
+import { expectConsole, stage5 } from '../helpers/console.ts'
+import { packedProject, type Project } from '../helpers/project.ts'
+
+let project: Project
+const at = (path: string): string => join(project.directory, path)
+
+function imageIn(output: string): string {
+  const name = readdirSync(at(output)).find((file) => file.endsWith('.squashfs'))
+  return join(output, name as string)
+}
+
+before(async () => {
+  project = await packedProject()
+  for (const name of ['shop', 'shop@ssl']) {
+    const ran = await stage5(project.directory, ['build', name])
+    assert.equal(ran.code, 0, ran.stderr)
+  }
+})
+after(() => project[Symbol.dispose]())
+
+test('stage5 delta out/shop out/shop-ssl', async (t) => {
+  await expectConsole(t, 'delta', project.directory, ['delta', 'out/shop', 'out/shop-ssl', '-o', 'd.delta'])
+})
+
+test('patch makes the same bytes, from an output and from a bare file', async () => {
+  const [old, fresh] = [imageIn('out/shop'), imageIn('out/shop-ssl')]
+  await stage5(project.directory, ['delta', 'out/shop', 'out/shop-ssl', '-o', 'd.delta'])
+  copyFileSync(at(old), at('bare.squashfs'))
+  for (const [base, made] of [
+    ['out/shop', 'one.squashfs'],
+    ['bare.squashfs', 'two.squashfs'],
+  ] as const) {
+    const ran = await stage5(project.directory, ['patch', base, 'd.delta', '-o', made])
+    assert.equal(ran.code, 0, ran.stderr)
+    assert.deepEqual(readFileSync(at(made)), readFileSync(at(fresh)))
+  }
+})
+
+test('without layouts the images are read, and the delta copies the same bytes', async () => {
+  copyFileSync(at(imageIn('out/shop')), at('old.squashfs'))
+  copyFileSync(at(imageIn('out/shop-ssl')), at('new.squashfs'))
+  const json = async (...words: string[]): Promise<{ copied: number; blocks: number }> =>
+    JSON.parse((await stage5(project.directory, ['delta', ...words, '--json'])).stdout)
+  const bare = await json('old.squashfs', 'new.squashfs', '-o', 'bare.delta')
+  const known = await json('out/shop', 'out/shop-ssl', '-o', 'known.delta')
+  assert.equal(bare.copied, known.copied)
+  assert.equal(bare.blocks, known.blocks)
+})
+
+test('the wrong base is told, and no file is left', async (t) => {
+  await stage5(project.directory, ['delta', 'out/shop', 'out/shop-ssl', '-o', 'd.delta'])
+  await expectConsole(t, 'patch-wrong-base', project.directory, [
+    'patch',
+    'out/shop-ssl',
+    'd.delta',
+    '-o',
+    'wrong.squashfs',
+  ])
+  assert.ok(!readdirSync(project.directory).some((name) => name.startsWith('wrong')))
+})
+
+test('what is no image, no delta or not there is told', async () => {
+  writeFileSync(at('text'), 'text\n')
+  const code = async (...words: string[]): Promise<unknown> => {
+    const { stdout } = await stage5(project.directory, [...words, '--json'])
+    return (JSON.parse(stdout) as { error: { code: string } }).error.code
+  }
+  assert.equal(await code('delta', 'text', 'out/shop'), 'S5_ARCHIVE_REFUSED')
+  assert.equal(await code('delta', 'out/shop', 'nothing'), 'S5_FILE_MISSING')
+  assert.equal(await code('patch', 'out/shop', 'text', '-o', 'x'), 'S5_ARCHIVE_REFUSED')
+  assert.equal(await code('patch', 'out/shop', 'd.delta'), 'S5_USAGE')
+  assert.ok(!existsSync(at('x')))
+})
