@@ -1,0 +1,58 @@
+/**
+ * What the rollout asks of whatever runs a guest. Every function is idempotent; one that is called again with the same
+ * token has no second effect, and one with a lower token than the guest has obeyed is refused (fencing at the effector).
+ */
+
+/** A generation as a driver needs it. */
+export interface DriverGeneration {
+  readonly line: string
+  readonly seq: number
+  /** `g<seq>-<12 hex>` */
+  readonly name: string
+  /** sha256 of the manifest: what evidence is compared with. */
+  readonly manifest: string
+  /** The output folder. */
+  readonly directory: string
+}
+
+export interface DriverGuest {
+  readonly name: string
+  readonly group: string
+  /** Filled templates and the guest's own values. */
+  readonly values: Readonly<Record<string, string>>
+}
+
+export type Pointer = 'good' | 'trial'
+
+export interface Observed {
+  readonly power: 'on' | 'off' | 'unknown'
+  /** New at each start of the guest. */
+  readonly bootId: string
+  /** Manifest digest of what really runs, read from the running guest or from what it has mounted; '' when unknown. */
+  readonly digest: string
+  readonly pointer: Pointer
+  readonly triesLeft: number
+  /** Highest token obeyed. */
+  readonly token: number
+  readonly health: 'pass' | 'fail' | 'inconclusive'
+  /** One line a person understands. */
+  readonly detail: string
+}
+
+export interface GuestDriver {
+  readonly kind: string
+  /** Brings the images to where the guest starts from, verified; costs no availability. */
+  prepare(guest: DriverGuest, generation: DriverGeneration, signal: AbortSignal): Promise<void>
+  /** Points the guest to `generation` on trial, and (re)starts it. @throws S5_TOKEN_STALE */
+  switchTo(guest: DriverGuest, generation: DriverGeneration, token: number, tries: number, signal: AbortSignal): Promise<void>
+  /** Makes the trial the good one. */
+  commit(guest: DriverGuest, generation: DriverGeneration, token: number, signal: AbortSignal): Promise<void>
+  /** Back to `good`, restarting what runs the trial. */
+  rollback(guest: DriverGuest, good: DriverGeneration | undefined, token: number, signal: AbortSignal): Promise<void>
+  /** Health checks included. */
+  status(guest: DriverGuest, signal: AbortSignal): Promise<Observed>
+  /** Stops it; its data stays. */
+  stop(guest: DriverGuest, signal: AbortSignal): Promise<void>
+  /** Forgets prepared generations other than `keep`. */
+  collect(guest: DriverGuest, keep: readonly string[], signal: AbortSignal): Promise<void>
+}
