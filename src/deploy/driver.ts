@@ -44,11 +44,22 @@ export interface GuestDriver {
   /** Brings the images to where the guest starts from, verified; costs no availability. */
   prepare(guest: DriverGuest, generation: DriverGeneration, signal: AbortSignal): Promise<void>
   /** Points the guest to `generation` on trial, and (re)starts it. @throws S5_TOKEN_STALE */
-  switchTo(guest: DriverGuest, generation: DriverGeneration, token: number, tries: number, signal: AbortSignal): Promise<void>
+  switchTo(
+    guest: DriverGuest,
+    generation: DriverGeneration,
+    token: number,
+    tries: number,
+    signal: AbortSignal,
+  ): Promise<void>
   /** Makes the trial the good one. */
   commit(guest: DriverGuest, generation: DriverGeneration, token: number, signal: AbortSignal): Promise<void>
   /** Back to `good`, restarting what runs the trial. */
-  rollback(guest: DriverGuest, good: DriverGeneration | undefined, token: number, signal: AbortSignal): Promise<void>
+  rollback(
+    guest: DriverGuest,
+    good: DriverGeneration | undefined,
+    token: number,
+    signal: AbortSignal,
+  ): Promise<void>
   /** Health checks included. */
   status(guest: DriverGuest, signal: AbortSignal): Promise<Observed>
   /** Stops it; its data stays. */

@@ -2,7 +2,13 @@
 
 /** One health check, tried until it passes or the time for coming up is over, then repeated while soaking. */
 export type HealthCheck =
-  | { readonly kind: 'http'; readonly url: string; readonly status: number; readonly contains: string; readonly timeoutMs: number }
+  | {
+      readonly kind: 'http'
+      readonly url: string
+      readonly status: number
+      readonly contains: string
+      readonly timeoutMs: number
+    }
   | { readonly kind: 'tcp'; readonly host: string; readonly port: number; readonly timeoutMs: number }
   | { readonly kind: 'command'; readonly command: readonly string[]; readonly timeoutMs: number }
   | { readonly kind: 'console'; readonly text: string; readonly timeoutMs: number }
