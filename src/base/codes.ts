@@ -83,6 +83,14 @@ export const CODES = {
     summary: 'The profile wants a kernel, but no package of the lock has one.',
     help: 'Name a kernel package in `packages:` (on Debian for example linux-image-cloud-amd64), or set `kernel: none`.',
   },
+  S5_KEY_EXISTS: {
+    summary: 'There is a key of this name already.',
+    help: 'Keys are never written over: what they signed could never be signed again. Choose another name, or move the old files away.',
+  },
+  S5_KEY_INVALID: {
+    summary: 'A file is not the signing key that was expected.',
+    help: 'Keys are Ed25519 in PEM files, as `stage5 key new NAME` and `openssl genpkey -algorithm ed25519` make them. A private key must be readable by its owner alone (chmod 600); a public key is the .pub file.',
+  },
   S5_LOCK_BUSY: {
     summary: 'Another stage5 process holds a lock that this command needs.',
     help: 'Wait for the other command to end. The lock is released by the system when its holder dies; there is nothing to delete by hand.',

@@ -9,6 +9,7 @@ import { diff } from './diff.ts'
 import { doctor } from './doctor.ts'
 import { explain } from './explain.ts'
 import { lock } from './lock.ts'
+import { key } from './key.ts'
 import { gc } from './gc.ts'
 import { index, pack } from './pack.ts'
 import { plan } from './plan.ts'
@@ -34,6 +35,7 @@ export const COMMANDS: readonly Command[] = [
   doctor,
   pack,
   index,
+  key,
   dedupe,
   store,
   gc,
