@@ -12,6 +12,7 @@ import { Stage5Error } from '../base/errors.ts'
 import { takeFiles } from './load-files.ts'
 import type { Profile } from './profile.ts'
 import { type ListDirectory, type Project, type ReadFile, unknownName } from './project.ts'
+import { imageProblems } from './shape-images.ts'
 import { applyProfile, emptyDraft, parentNames, type ProfileDraft, STRUCTURE } from './shape-profile.ts'
 import { formatNumber, profileName, word } from './shape-words.ts'
 import { readYaml } from './shape-yaml.ts'
@@ -245,6 +246,7 @@ function checkTogether(draft: ProfileDraft, to: Decoder): void {
     'label',
     draft.data.map(({ label }) => label),
   )
+  for (const problem of imageProblems(draft.images)) to.report(top, problem)
   const paths = draft.data.flatMap((area) => area.paths)
   twice('data path', paths)
   for (const inner of paths)

@@ -103,6 +103,42 @@ export interface BootTest {
   readonly timeoutSeconds: number
 }
 
+/** How a guest can be started: kernel, initrd and base on their own, or one of the images. */
+export const BOOT_WAYS = ['kernel', 'initrd', 'netboot', 'disk', 'qcow2', 'vhd'] as const
+export type BootWay = (typeof BOOT_WAYS)[number]
+
+export interface HttpCheck {
+  readonly port: number
+  readonly path: string
+  readonly status: number
+  /** '' for anything. */
+  readonly contains: string
+}
+
+export interface CommandCheck {
+  readonly run: string
+  /** '' for anything. */
+  readonly expect: string
+  readonly status: number
+}
+
+/** One of the tests that `stage5 test` runs. 0 and '' stand for what `boot` says. */
+export interface GuestTest {
+  readonly name: string
+  readonly images: readonly BootWay[]
+  readonly firmware: 'bios' | 'uefi'
+  /** MiB. */
+  readonly memory: number
+  readonly timeoutSeconds: number
+  readonly ready: string
+  readonly http: readonly HttpCheck[]
+  readonly console: readonly CommandCheck[]
+  /** `fail`: the guest must not come up. */
+  readonly expect: 'pass' | 'fail'
+  /** With `fail`: what the reason on the console must have in it. */
+  readonly reason: string
+}
+
 export interface Profile {
   /** `www-nginx` or `www-nginx@php`. */
   readonly name: string
@@ -170,6 +206,8 @@ export interface Profile {
   readonly data: readonly DataArea[]
   readonly images: readonly ImageSpec[]
   readonly boot: BootTest
+  /** What `stage5 test` starts; none: the ready line of `boot`. */
+  readonly tests: readonly GuestTest[]
   /** Name of the pipeline in `stages/`, without `.yaml`. */
   readonly pipeline: string
 }

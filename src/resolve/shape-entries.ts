@@ -1,6 +1,5 @@
 /** The entries of a profile's lists: packages, users, groups, services, data areas and images. */
 import {
-  boolean,
   bytes,
   type Decoder,
   integer,
@@ -15,7 +14,7 @@ import {
   type Source,
   string,
 } from '../base/shape.ts'
-import type { DataArea, GroupSpec, ImageSpec, Request, ServiceSpec, UserSpec, Where } from './profile.ts'
+import type { DataArea, GroupSpec, Request, ServiceSpec, UserSpec, Where } from './profile.ts'
 import {
   absolutePath,
   atom,
@@ -171,34 +170,4 @@ export function dataArea(): Shape<DataArea> {
     if (paths.length === 0) return to.report(node, 'expected at least one path, found an empty list')
     return { name, label, size, paths }
   })
-}
-
-export function image(): Shape<ImageSpec> {
-  const format = word('a format such as squashfs')
-  const long = object('an image such as {format: squashfs, level: 15}', {
-    format: required(format, 'Format of the image.'),
-    codec: optional(oneOf('zstd', 'gzip'), undefined, 'Compressor.'),
-    level: optional(integer(1, 22), undefined, 'Level of the compressor.'),
-    blockSize: optional(bytes(), undefined, 'Bytes of a block, such as 128K.'),
-    exports: optional(boolean(), undefined, 'Whether NFS export tables are written.'),
-    xattrs: optional(boolean(), undefined, 'Whether extended attributes are written.'),
-    esp: optional(
-      bytes(),
-      undefined,
-      'Disk: size of the EFI system partition; default: room for two kernels.',
-    ),
-    root: optional(
-      bytes(),
-      undefined,
-      'Disk: size of each of the two root partitions; default: twice the base.',
-    ),
-    firmware: optional(oneOf('both', 'uefi', 'bios'), undefined, 'Disk: what starts it; default: both.'),
-  })
-  return shortOrLong(
-    refined(format, (name) => ({ format: name, options: {} })),
-    refined(long, ({ format: name, ...options }) => ({
-      format: name,
-      options: Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)),
-    })),
-  )
 }

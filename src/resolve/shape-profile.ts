@@ -19,9 +19,11 @@ import {
   string,
 } from '../base/shape.ts'
 import type { BootTest, KernelSpec, Profile } from './profile.ts'
-import { dataArea, flagName, groupEntry, image, placeOf, request, service, user } from './shape-entries.ts'
+import { dataArea, flagName, groupEntry, placeOf, request, service, user } from './shape-entries.ts'
 import { type FileDraft, fileEntry } from './shape-files.ts'
 import { gentooFields } from './shape-gentoo.ts'
+import { image } from './shape-images.ts'
+import { guestTest } from './shape-tests.ts'
 import { applyFields, type Field, group, scalar, stack, stackedMap, startOf } from './shape-layers.ts'
 import {
   absolutePath,
@@ -238,6 +240,7 @@ const FIELDS: { readonly [K in keyof ProfileDraft]: Field<ProfileDraft[K]> } = {
     'Images to write: a format, or {format, options}.',
   ),
   boot,
+  tests: stack(guestTest(), { nameOf: ({ name }) => name }, 'Boot tests that `stage5 test` runs.'),
   pipeline: scalar(
     word('the name of a file in stages/'),
     'default',

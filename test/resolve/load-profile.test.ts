@@ -66,6 +66,7 @@ test('an empty profile has the documented defaults', async () => {
     data: [],
     images: [],
     boot: { ready: 'stage5: ready', memory: 128, timeoutSeconds: 60 },
+    tests: [],
     pipeline: 'default',
   })
 })
@@ -198,6 +199,7 @@ pipeline: fast
       { format: 'squashfs', options: { level: 15, blockSize: 131_072 } },
     ],
     boot: { ready: 'login:', memory: 256, timeoutSeconds: 120 },
+    tests: [],
     pipeline: 'fast',
   })
 })
