@@ -51,6 +51,22 @@ export const CODES = {
     summary: 'There is no space left where stage5 wanted to write.',
     help: 'Nothing was left half written. Free some space, or point STAGE5_STORE or --out to another file system, and run the same command again.',
   },
+  S5_ENGINE_COMPACTED: {
+    summary: 'The history that a watch was to continue from is no longer kept.',
+    help: 'Nothing is lost but time: what is watched must be listed again and watched from there, as stage5 does by itself. For etcd, keep at least an hour of revisions: `etcd --auto-compaction-retention=1h`.',
+  },
+  S5_ENGINE_OTHER: {
+    summary: 'The state of the fleet is kept in another place than the one that was seen before.',
+    help: 'Each store of a fleet has an id, made once. Two stores for one fleet would let both give away the same slots. The message has both ids: check --engine, and the endpoints behind it. When the fleet was moved deliberately, delete the file that the message names, or give the new id with --store-id.',
+  },
+  S5_ENGINE_REFUSED: {
+    summary: 'The store of the fleet refused a request.',
+    help: 'The message has what it said. Wrong user or password, a certificate that does not fit, a full database (etcd: compact, defragment, then `etcdctl alarm disarm`) and a document that is too large are the usual reasons. Nothing was changed.',
+  },
+  S5_ENGINE_UNAVAILABLE: {
+    summary: 'The store of the fleet does not answer.',
+    help: 'The message says whether the request was sent: if it was, its outcome is unknown, and stage5 reads again before it decides. Guests keep running; nothing is granted and nothing released until the store answers. For etcd, look at `etcdctl endpoint health`: a majority of the members must be up.',
+  },
   S5_FETCH_FAILED: {
     summary: 'A file could not be downloaded.',
     help: 'The address, the status and the number of attempts are in the message. Check the network and the proxy settings (HTTP_PROXY, HTTPS_PROXY, NO_PROXY). With --offline only what was fetched before is used.',
@@ -71,6 +87,26 @@ export const CODES = {
     summary: 'The profile asks for an image format that this version does not know.',
     help: 'The known formats are in the message; `stage5 --version` tells which version this is.',
   },
+  S5_GENERATION_PINNED: {
+    summary: 'A build would replace the output of a pinned generation.',
+    help: 'Output folders are named by their version. A profile that sets `version:` itself can come to other bytes under the same one, and those would take the place of what was pinned. Raise the version in the profile, leave it out so that stage5 makes one of the inputs, or unpin the generation. Nothing was changed.',
+  },
+  S5_GENERATION_UNKNOWN: {
+    summary: 'The words name no generation, or more than one.',
+    help: '`stage5 generations` lists them. A generation is named by its line (a profile; the newest is meant), LINE/latest, LINE/g3, LINE/VERSION, the beginning of its own name such as g3-0a1b2c, a version, or its output folder. `stage5 build` adds one.',
+  },
+  S5_GROUP_UNKNOWN: {
+    summary: 'There is no group of that name.',
+    help: 'Groups are the YAML files of the folder `groups/`, or of the one that --groups names. `stage5 group list` shows them.',
+  },
+  S5_GUEST_TWICE: {
+    summary: 'A guest is in two groups.',
+    help: 'A group is what shares one budget of guests that may be away, so a guest is in exactly one. Both places are in the message: take the guest out of one of them. Names are unique in the whole fleet.',
+  },
+  S5_GUEST_UNKNOWN: {
+    summary: 'There is no guest of that name, or it has not been made yet.',
+    help: 'Guests are what the groups name: `stage5 guest list` shows them. A guest that was never started has no folder yet: `stage5 guest start NAME`.',
+  },
   S5_IMAGE_INPUT: {
     summary: 'The root cannot be expressed in the image format that was asked for.',
     help: 'The message names the path and the limit of the format. Another format may carry it.',
@@ -90,6 +126,10 @@ export const CODES = {
   S5_KEY_INVALID: {
     summary: 'A file is not the signing key that was expected.',
     help: 'Keys are Ed25519 in PEM files, as `stage5 key new NAME` and `openssl genpkey -algorithm ed25519` make them. A private key must be readable by its owner alone (chmod 600); a public key is the .pub file.',
+  },
+  S5_LEADER_LOST: {
+    summary: 'This process was the leader and no longer is.',
+    help: 'It could not renew its lease in time: it was paused, or the store did not answer. Another process goes on from the state in the store; what this one still tries to write is refused there. Start it again to have a stand-by.',
   },
   S5_LOCK_BUSY: {
     summary: 'Another stage5 process holds a lock that this command needs.',

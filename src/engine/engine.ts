@@ -54,6 +54,9 @@ export interface Leadership {
   resign(): Promise<void>
 }
 
+/** Where the store's id stands (`KEYS.store` of the fleet's documents). */
+export const STORE_ID_KEY = '/s5/v1/meta/storeId'
+
 export interface Engine extends AsyncDisposable {
   /** Made once with the store; a client that has seen another refuses this one (`S5_ENGINE_OTHER`). */
   readonly storeId: string
@@ -61,15 +64,28 @@ export interface Engine extends AsyncDisposable {
   readonly maxOperations: number
   /** Everything under `prefix` at one revision. */
   list(prefix: string): Promise<Snapshot>
-  /** All `compares` hold → all `operations` are done in one revision; else nothing is. Never retried inside: an error means unknown, and the caller reads again. */
+  /**
+   * All `compares` hold → all `operations` are done in one revision; else nothing is. Never retried inside: an error
+   * means unknown, and the caller reads again. A put with a lease that has ended is `ok: false`. A key may stand in one
+   * operation only.
+   */
   transact(
     compares: readonly Compare[],
     operations: readonly Operation[],
   ): Promise<{ readonly ok: boolean; readonly revision: bigint }>
-  /** Every change under `prefix` after `revision`, without a gap. @throws S5_ENGINE_COMPACTED when that is too long ago: list again */
+  /**
+   * Every change under `prefix` after `revision`, without a gap, until `signal` is aborted or the engine disposed of.
+   * @throws S5_ENGINE_COMPACTED when that is too long ago: list again
+   */
   watch(prefix: string, revision: bigint, signal: AbortSignal): AsyncIterable<ChangeSet>
   /** A lease that ends by itself after `seconds` unless renewed; keys put with it are deleted then. Durations are the store's own, no clock of ours is read. */
   grantLease(seconds: number): Promise<string>
-  /** Waits until this process leads `name`. @throws the reason of `signal` when aborted */
+  /** The whole time from now on. @returns false when the lease has ended */
+  renewLease(lease: string): Promise<boolean>
+  /** Ends it now, and deletes its keys. */
+  revokeLease(lease: string): Promise<void>
+  /** Waits until this process leads: holds the key `name`. @throws the reason of `signal` when aborted */
   lead(name: string, ttlSeconds: number, signal: AbortSignal): Promise<Leadership>
+  /** Forgets the history before `revision`; values stay. */
+  compact(revision: bigint): Promise<void>
 }
