@@ -101,6 +101,27 @@ export interface BootTest {
   /** MiB. */
   readonly memory: number
   readonly timeoutSeconds: number
+  /** Absent: a writable overlay over the base, of half the memory. */
+  readonly root?: RamRoot
+}
+
+/** Where the root of a running guest lives. */
+export interface RamRoot {
+  /** `overlay`: the base read-only with changes in tmpfs; `zram`, `tmpfs`: the whole tree unpacked into memory. */
+  readonly kind: 'overlay' | 'zram' | 'tmpfs'
+  /** Bytes; 0: the default. */
+  readonly size: number
+  /** 0: the default. */
+  readonly inodes: number
+  readonly compressor: 'lzo-rle' | 'lzo' | 'lz4' | 'zstd'
+}
+
+/** Signed changes that guests fetch. */
+export interface ConfigSpec {
+  /** Ed25519 public keys, 64 hex digits. */
+  readonly keys: readonly string[]
+  readonly mode: 'immutable' | 'ephemeral' | 'persistent'
+  readonly urls: readonly string[]
 }
 
 /** How a guest can be started: kernel, initrd and base on their own, or one of the images. */
@@ -206,6 +227,11 @@ export interface Profile {
   readonly data: readonly DataArea[]
   readonly images: readonly ImageSpec[]
   readonly boot: BootTest
+  /** MiB that guests have; 0: not said. */
+  readonly memory: number
+  /** Most bytes by name of an output: `base`, `initrd`, `total`… */
+  readonly budget: { readonly [output: string]: number }
+  readonly config: ConfigSpec
   /** What `stage5 test` starts; none: the ready line of `boot`. */
   readonly tests: readonly GuestTest[]
   /** Name of the pipeline in `stages/`, without `.yaml`. */

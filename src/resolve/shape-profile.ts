@@ -24,6 +24,7 @@ import { type FileDraft, fileEntry } from './shape-files.ts'
 import { gentooFields } from './shape-gentoo.ts'
 import { image } from './shape-images.ts'
 import { guestTest } from './shape-tests.ts'
+import { budget, config, DEFAULT_ROOT, ramRootOf, rootFields, rootKind } from './shape-memory.ts'
 import { applyFields, type Field, group, scalar, stack, stackedMap, startOf } from './shape-layers.ts'
 import {
   absolutePath,
@@ -111,19 +112,33 @@ const bootFields = {
 }
 
 const boot: Field<BootTest> = {
-  schema: annotated(objectSchema(bootFields, []), 'The boot test.'),
+  schema: annotated(
+    { anyOf: [rootKind.schema, objectSchema({ ...bootFields, ...rootFields }, [])] },
+    'The boot test, and where the root of a guest lives; `boot: zram` is short for `boot: {root: zram}`.',
+  ),
   start: { ready: 'stage5: ready', memory: 128, timeoutSeconds: 60 },
   apply(before, node, to) {
     if (node.kind === 'scalar' && node.value === null) return boot.start
     const { ready, memory, timeoutSeconds: timeout } = before
-    const after = applyFields(
-      bootFields,
-      { ready, memory, timeout },
-      node,
-      'a map with ready, memory and timeout',
-      to,
-    )
-    return { ready: after.ready, memory: after.memory, timeoutSeconds: after.timeout }
+    const { kind, ...limits } = before.root ?? DEFAULT_ROOT
+    const known = { ready, memory, timeout, root: kind, ...limits }
+    const after =
+      node.kind === 'scalar'
+        ? { ...known, root: rootKind.decode(node, to) ?? kind }
+        : applyFields(
+            { ...bootFields, ...rootFields },
+            known,
+            node,
+            'overlay, zram, tmpfs or a map with ready, memory, timeout, root, size, inodes and compressor',
+            to,
+          )
+    const { size, inodes, compressor } = after
+    return {
+      ready: after.ready,
+      memory: after.memory,
+      timeoutSeconds: after.timeout,
+      ...ramRootOf({ kind: after.root, size, inodes, compressor }),
+    }
   },
 }
 
@@ -240,6 +255,13 @@ const FIELDS: { readonly [K in keyof ProfileDraft]: Field<ProfileDraft[K]> } = {
     'Images to write: a format, or {format, options}.',
   ),
   boot,
+  memory: scalar(
+    refined(bytes(), wholeMiB),
+    0,
+    'Memory that guests have, such as 128M: what does not fit is refused with the arithmetic.',
+  ),
+  budget,
+  config,
   tests: stack(guestTest(), { nameOf: ({ name }) => name }, 'Boot tests that `stage5 test` runs.'),
   pipeline: scalar(
     word('the name of a file in stages/'),
