@@ -1,6 +1,9 @@
 /** A group of guests as its YAML says it: who they are, what they run, and how they may be updated. */
 
-/** One health check, tried until it passes or the time for coming up is over, then repeated while soaking. */
+/**
+ * One health check, tried until it passes or the time for coming up is over, then repeated while soaking. Texts are
+ * templates; `address` is HOST:PORT.
+ */
 export type HealthCheck =
   | {
       readonly kind: 'http'
@@ -9,7 +12,7 @@ export type HealthCheck =
       readonly contains: string
       readonly timeoutMs: number
     }
-  | { readonly kind: 'tcp'; readonly host: string; readonly port: number; readonly timeoutMs: number }
+  | { readonly kind: 'tcp'; readonly address: string; readonly timeoutMs: number }
   | { readonly kind: 'command'; readonly command: readonly string[]; readonly timeoutMs: number }
   | { readonly kind: 'console'; readonly text: string; readonly timeoutMs: number }
   | { readonly kind: 'systemd'; readonly states: readonly string[]; readonly timeoutMs: number }
@@ -43,6 +46,10 @@ export interface Group {
   readonly driver: { readonly kind: DriverKind; readonly options: Readonly<Record<string, unknown>> }
   /** Templates by what they make: `hostname`, `network`, `machine-id`, … */
   readonly templates: Readonly<Record<string, string>>
+  /** Files of the host (templates) by their path in the guest; absent: none. */
+  readonly secrets?: Readonly<Record<string, string>>
+  /** Bytes of data areas that differ from the profile; absent: as the profile says. */
+  readonly data?: Readonly<Record<string, number>>
   /** Absent means every wave rule is the default: 1 guest, 10 %, 40 %, 100 %. */
   readonly waves: readonly Quantity[]
   readonly maxUnavailable: Quantity

@@ -32,7 +32,8 @@ function complaints(schema: string, documents: readonly unknown[]): string[][] |
 
 test('the schemas accept every bundled file', (t) => {
   for (const schema of Object.keys(schemas())) {
-    const folder = schema.split('/')[0] as string
+    const folder =
+      schema === 'profiles/group.schema.json' ? 'test/fixtures/groups' : (schema.split('/')[0] as string)
     const names = readdirSync(join(TOP, folder)).filter((name) => {
       if (!name.endsWith('.yaml') || name.endsWith('.lock.yaml')) return false
       return folder !== 'stages' || (name === 'strip.yaml') === (schema === 'stages/strip.schema.json')
@@ -74,6 +75,27 @@ test('the profile schema accepts every form and refuses what the loader refuses'
   const found = complaints(
     'profiles/profile.schema.json',
     [...good, ...bad].map((text) => parse(text) as unknown),
+  )
+  if (!found) return t.skip('needs python3-jsonschema')
+  for (const [at, text] of good.entries()) assert.deepEqual(found[at], [], text)
+  for (const [at, text] of bad.entries()) assert.notDeepEqual(found[good.length + at], [], text)
+})
+
+test('the group schema refuses what the loader refuses', (t) => {
+  const head = 'profile: w\nguests: [a]\n'
+  const good = ['driver: dir\nwaves: [1, 10%]', 'driver: {kind: exec, command: [a]}\nhealth: [{tcp: "a:1"}]']
+  const bad = [
+    'driver: vmware',
+    'driver: {kind: qemu, memroy: 1G}',
+    'driver: {kind: exec}',
+    'driver: dir\nwaves: [x]',
+    'driver: dir\nrequire: tested',
+    'driver: dir\nwindows: [{from: "02:00"}]',
+    'driver: dir\nsecrets: {relative: a}',
+  ]
+  const found = complaints(
+    'profiles/group.schema.json',
+    [...good, ...bad].map((text) => parse(head + text) as unknown),
   )
   if (!found) return t.skip('needs python3-jsonschema')
   for (const [at, text] of good.entries()) assert.deepEqual(found[at], [], text)
