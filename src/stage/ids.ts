@@ -28,7 +28,7 @@ export interface WantedUser extends WantedGroup {
   readonly shell: string
   /** Further groups, sorted. */
   readonly groups: readonly string[]
-  /** base-passwd: an account of every Debian; profile and sysusers: one that wants its home made. */
+  /** base: an account of every Debian or Gentoo; profile and sysusers: one that wants its home made. */
   readonly from: 'base' | 'sysusers' | 'profile'
 }
 
@@ -55,7 +55,7 @@ function account(given: Pick<WantedUser, 'name' | 'id' | 'group' | 'home' | 'she
 }
 
 /**
- * Everyone whom the root and the profile want: base-passwd's masters (or root and nobody), then
+ * Everyone whom the root and the profile want: the masters of base-passwd or baselayout (or root and nobody), then
  * `usr/lib/sysusers.d/*.conf` and `etc/sysusers.d/*.conf`, then the profile. Of several definitions of one name the
  * profile's wins, then the first; a number comes from the first that has one.
  */
@@ -110,10 +110,10 @@ async function addMasters(
       .split('\n')
       .filter((line) => line.includes(':'))
       .map((line) => line.split(':'))
-  const [passwd, group] = [
-    await read('usr/share/base-passwd/passwd.master'),
-    await read('usr/share/base-passwd/group.master'),
-  ]
+  const passwd =
+    (await read('usr/share/base-passwd/passwd.master')) ?? (await read('usr/share/baselayout/passwd'))
+  const group =
+    (await read('usr/share/base-passwd/group.master')) ?? (await read('usr/share/baselayout/group'))
   const names = new Map([
     ['0', 'root'],
     ['65534', 'nogroup'],
@@ -122,7 +122,20 @@ async function addMasters(
   for (const [id, name] of names) groups.set(name, { name, id: Number(id), firm: true })
   for (const user of ALWAYS) users.set(user.name, user)
   for (const [name = '', , id = '', gid = '', gecos = '', home = '', shell = ''] of fields(passwd ?? ''))
-    users.set(name, account({ name, id: Number(id), group: names.get(gid) ?? name, home, shell, gecos }))
+    users.set(
+      name,
+      account({ name, id: Number(id), group: names.get(gid) ?? name, home, shell, gecos: decoded(gecos) }),
+    )
+  for (const [name = '', , , members = ''] of fields(group ?? ''))
+    for (const member of members.split(',')) {
+      const user = users.get(member)
+      if (user && user.group !== name) users.set(member, { ...user, groups: sorted([...user.groups, name]) })
+    }
+}
+
+/** Text of what was read as bytes. */
+function decoded(bytes: string): string {
+  return Buffer.from(bytes, 'latin1').toString()
 }
 
 async function addSysusers(
@@ -152,7 +165,7 @@ async function addSysusers(
         id,
         firm: false,
         group,
-        gecos: each.gecos,
+        gecos: decoded(each.gecos),
         home: each.home || '/',
         shell: each.shell || '/usr/sbin/nologin',
         groups: [],

@@ -1,10 +1,15 @@
 /** The stages that pipelines in YAML may name. */
+import { acct } from './acct.ts'
 import { alternatives } from './alternatives.ts'
+import { baselayout } from './baselayout.ts'
 import { busybox } from './busybox.ts'
 import { certs } from './certs.ts'
 import { check } from './check.ts'
 import { clamp } from './clamp.ts'
+import { envd } from './envd.ts'
+import { eselect } from './eselect.ts'
 import { etc } from './etc.ts'
+import { filecaps } from './filecaps.ts'
 import { files } from './files.ts'
 import { ldcache } from './ldcache.ts'
 import { modules } from './modules.ts'
@@ -19,12 +24,17 @@ import { usrmerge } from './usrmerge.ts'
 /** Stages by name. */
 export const STAGES: ReadonlyMap<string, Stage> = new Map(
   [
+    acct,
     alternatives,
+    baselayout,
     busybox,
     certs,
     check,
     clamp,
+    envd,
+    eselect,
     etc,
+    filecaps,
     files,
     ldcache,
     modules,

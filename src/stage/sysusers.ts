@@ -26,7 +26,8 @@ export interface Sysusers {
  * Reads one file.
  *
  * Fields are “separated by whitespace”; quotes and C escapes group, and a backslash before any other character
- * stands for that character, which also reads what `printf %q` of the acct-user packages wrote.
+ * stands for that character, which also reads what `printf %q` of the acct-user packages wrote; so does `$'…'`, in which
+ * bash writes bytes as octal numbers.
  * @see sysusers.d(5), CONFIGURATION FILE FORMAT
  */
 export function parseSysusers(text: string): Sysusers {
@@ -84,14 +85,19 @@ function words(line: string): string[] {
   let quote = ''
   for (let at = 0; at < line.length; at++) {
     const letter = line[at] as string
-    if (letter === '\\' && quote !== "'" && at + 1 < line.length) {
+    if (quote === "$'" && letter === '\\') {
+      const octal = /^[0-7]{1,3}/.exec(line.slice(at + 1))?.[0]
+      const next = line[at + 1] ?? ''
+      field += octal ? String.fromCharCode(Number.parseInt(octal, 8) & 255) : (ESCAPES[next] ?? next)
+      at += octal?.length ?? 1
+    } else if (letter === '\\' && quote !== "'" && at + 1 < line.length) {
       const next = line[++at] as string
       field = (field ?? '') + (quote === '' ? next : (ESCAPES[next] ?? next))
     } else if (quote !== '') {
-      if (letter === quote) quote = ''
+      if (letter === quote.at(-1)) quote = ''
       else field = (field ?? '') + letter
     } else if (letter === '"' || letter === "'") {
-      quote = letter
+      quote = letter === "'" && field?.endsWith('$') ? "$'" : letter
       field = (field ?? '').replace(/\$$/, '')
     } else if (letter === ' ' || letter === '\t') {
       if (field !== undefined) fields.push(field)

@@ -20,7 +20,7 @@ const NO_HOME = /^\/(?:|nonexistent|dev\/.*|proc(?:\/.*)?|run(?:\/.*)?|var\/run(
 
 export const users: Stage = {
   name: 'users',
-  version: 1,
+  version: 2,
   pick: ({ ids, profile, date }) => asJson({ ids, users: profile.users, groups: profile.groups, date }),
   async run(input, params, { contents }) {
     const { ids, users: wantedUsers, groups, date } = params as unknown as Params

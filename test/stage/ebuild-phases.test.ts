@@ -51,9 +51,48 @@ test('a phase that only prints needs no word', () => {
 test('a phase that is not in the ebuild names the eclasses', () => {
   assert.deepEqual(
     lines({ DEFINED_PHASES: 'postinst', INHERITED: 'xdg-utils xdg\n', 'demo-1.ebuild': 'inherit xdg\n' }),
-    ['pkg_postinst:0: from an eclass, one of: xdg-utils xdg'],
+    ['pkg_postinst:0: from an eclass, one of: xdg'],
   )
   assert.deepEqual(lines({ DEFINED_PHASES: 'preinst' }), ['pkg_preinst:0: not in the ebuild'])
+})
+
+test('what stages replace needs no word; what stands between unknown lines is shown with them', () => {
+  const of = (cpv: string, more: { readonly [member: string]: string }) => {
+    const [category = '', full = ''] = cpv.split('/')
+    return lines({ CATEGORY: `${category}\n`, PF: `${full}\n`, DEFINED_PHASES: 'preinst postinst', ...more })
+  }
+  const strange = { 'x.ebuild': 'pkg_preinst() { rm x; }\npkg_postinst() { rm y; }\n' }
+  for (const cpv of [
+    'acct-user/nginx-0-r4',
+    'acct-group/x-0',
+    'sys-apps/baselayout-2.17',
+    'sys-devel/gcc-14.2.1_p20241221',
+  ])
+    assert.deepEqual(of(cpv, strange), [], cpv)
+  assert.equal(of('sys-apps/baselayout-prefix-2.17', strange).length, 2)
+  assert.deepEqual(of('a/b-1', { INHERITED: 'systemd tmpfiles fcaps toolchain-funcs' }), [])
+  assert.deepEqual(of('a/b-1', { INHERITED: 'fcaps', 'b-1.ebuild': 'FILECAPS=( cap_x ${F} )\n' }), [
+    'pkg_postinst:0: from fcaps: FILECAPS has more than plain words',
+  ])
+  const body = (...text: readonly string[]) =>
+    of('a/b-1', { 'b-1.ebuild': `pkg_postinst() {\n${text.join('\n')}\n}\n`, DEFINED_PHASES: 'postinst' })
+  assert.deepEqual(
+    body(
+      'local x y',
+      'if use ssl && [[ -n ${A} ]]; then',
+      'tmpfiles_process b.conf',
+      'else',
+      'use x && elog "b"',
+      'fi',
+      'udev_reload',
+    ),
+    [],
+  )
+  assert.deepEqual(body('if use a; then', 'touch x', 'fi').length, 3)
+  assert.equal(body('use x && touch y').length, 1)
+  assert.equal(body('if $(touch x); then', 'fi').length, 2)
+  assert.equal(body('tmpfiles_process b.conf; touch x').length, 1)
+  assert.equal(body('tmpfiles_process "$(touch x)"').length, 1)
 })
 
 test('phases stop the build until they are acknowledged by the name of the package', async () => {
