@@ -5,10 +5,13 @@
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import type { Transform, Writable } from 'node:stream'
+import { closeSync, fstatSync, openSync, readSync, unlinkSync } from 'node:fs'
+import { join } from 'node:path'
+import type { Readable, Transform, Writable } from 'node:stream'
 import { constants, createGunzip, createZstdDecompress } from 'node:zlib'
 import { type Refusal, refuse, Stage5Error } from '../base/errors.ts'
 import { findTool } from './run.ts'
+import { uniqueName } from './temp.ts'
 import { installHint } from './tools.ts'
 import { zstdReader } from './zstd-frames.ts'
 
@@ -23,6 +26,11 @@ export interface DecompressLimits {
   readonly window?: number
   /** Bytes of memory that xz may use: a header may ask for 4 GiB. Default 512 MiB. */
   readonly memory?: number
+  /**
+   * A folder for an unnamed file that a tool may write to: its output is read when it has ended. A pipe wakes the reader
+   * for every 8 KiB, which costs as much processor time as half the decompression.
+   */
+  readonly scratch?: string
 }
 
 const CHUNK = 2 ** 18
@@ -84,18 +92,18 @@ function decoded(
       return throughTool(
         ['xz', `--format=${kind}`, '--decompress', '--stdout', `--memlimit-decompress=${memory}`],
         input,
-        limits.file,
+        limits,
         signal,
       )
     }
     case 'bz2':
-      return throughTool(['bzip2', '--decompress', '--stdout'], input, limits.file, signal)
+      return throughTool(['bzip2', '--decompress', '--stdout'], input, limits, signal)
     case 'lz4':
-      return throughTool(['lz4', '--decompress', '--stdout'], input, limits.file, signal)
+      return throughTool(['lz4', '--decompress', '--stdout'], input, limits, signal)
     case 'lz':
-      return throughTool(['lzip', '--decompress', '--stdout'], input, limits.file, signal)
+      return throughTool(['lzip', '--decompress', '--stdout'], input, limits, signal)
     case 'lzo':
-      return throughTool(['lzop', '--decompress', '--stdout'], input, limits.file, signal)
+      return throughTool(['lzop', '--decompress', '--stdout'], input, limits, signal)
   }
 }
 
@@ -227,7 +235,7 @@ function drained(sink: Writable): Promise<void> {
 async function* throughTool(
   argv: readonly [tool: string, ...rest: string[]],
   input: AsyncIterable<Uint8Array>,
-  file: string,
+  { file, bytes, scratch }: DecompressLimits,
   signal: AbortSignal,
 ): AsyncGenerator<Uint8Array> {
   const [tool, ...rest] = argv
@@ -239,7 +247,12 @@ async function* throughTool(
     })
   signal.throwIfAborted()
   // An environment of its own: XZ_OPT, XZ_DEFAULTS and BZIP2 would add options.
-  const child = spawn(program, rest, { argv0: tool, env: { LC_ALL: 'C' }, stdio: ['pipe', 'pipe', 'pipe'] })
+  using taken = scratch === undefined ? undefined : openUnnamed(scratch)
+  const child = spawn(program, rest, {
+    argv0: tool,
+    env: { LC_ALL: 'C' },
+    stdio: ['pipe', taken?.fd ?? 'pipe', 'pipe'],
+  })
   const closed = once(child, 'close') as Promise<[number | null, string | null]>
   if (child.pid === undefined) {
     const cause: unknown = await closed.catch((error: unknown) => error)
@@ -250,20 +263,26 @@ async function* throughTool(
   }
   closed.catch(() => {})
   let stderr = ''
-  child.stderr.on('data', (bytes: Buffer) => {
-    stderr = (stderr + bytes.toString('latin1')).slice(-KEPT_STDERR)
+  const [stdin, stdout, complaints] = child.stdio as unknown as [Writable, Readable | null, Readable]
+  complaints.on('data', (text: Buffer) => {
+    stderr = (stderr + text.toString('latin1')).slice(-KEPT_STDERR)
   })
   // A tool that stops reading says why by its exit code.
-  child.stdin.on('error', () => {})
+  stdin.on('error', () => {})
   const onAbort = (): void => void child.kill('SIGKILL')
   signal.addEventListener('abort', onAbort, { once: true })
   const fed = { bytes: 0, done: false, failure: undefined as unknown }
-  const feeding = feed(child.stdin, input, fed).catch((cause: unknown) => {
+  const feeding = feed(stdin, input, fed).catch((cause: unknown) => {
     fed.failure = { cause }
     child.kill('SIGKILL')
   })
   try {
-    for await (const chunk of child.stdout) yield chunk as Uint8Array
+    if (stdout) for await (const chunk of stdout) yield chunk as Uint8Array
+    if (taken) {
+      using _watch = taken.watch(bytes, () => child.kill('SIGKILL'))
+      await closed
+      yield* taken.chunks(bytes)
+    }
     const [code, killer] = await closed
     signal.throwIfAborted()
     if (fed.failure !== undefined) throw (fed.failure as { cause: unknown }).cause
@@ -275,9 +294,45 @@ async function* throughTool(
   } finally {
     signal.removeEventListener('abort', onAbort)
     child.kill('SIGKILL')
-    child.stdin.destroy()
+    stdin.destroy()
     await feeding
     await closed.catch(() => {})
+  }
+}
+
+interface Unnamed extends Disposable {
+  readonly fd: number
+  /** Looks now and then whether more than `bytes` were written. */
+  watch(bytes: number, tooMany: () => void): Disposable
+  /** Everything, or a little more than `bytes`. */
+  chunks(bytes: number): Generator<Uint8Array>
+}
+
+const WATCH_MS = 100
+
+/** A file without a name in `folder`: gone with its last descriptor, whoever dies. */
+function openUnnamed(folder: string): Unnamed {
+  const path = join(folder, uniqueName())
+  const fd = openSync(path, 'wx+', 0o600)
+  unlinkSync(path)
+  return {
+    fd,
+    watch: (bytes, tooMany) => {
+      const timer = setInterval(() => {
+        if (fstatSync(fd).size > bytes) tooMany()
+      }, WATCH_MS)
+      return { [Symbol.dispose]: () => clearInterval(timer) }
+    },
+    chunks: function* (bytes) {
+      for (let at = 0; at <= bytes; ) {
+        const chunk = Buffer.allocUnsafeSlow(CHUNK)
+        const read = readSync(fd, chunk, 0, CHUNK, at)
+        if (read === 0) return
+        at += read
+        yield chunk.subarray(0, read)
+      }
+    },
+    [Symbol.dispose]: () => closeSync(fd),
   }
 }
 

@@ -30,7 +30,7 @@ export async function ingest(
   job: Omit<IngestInput, 'staging' | 'store'>,
   signal: AbortSignal,
 ): Promise<Unpacked> {
-  if (!pool) return await unpack(job, transaction.bodies, signal)
+  if (!pool) return await unpack(job, transaction.directory, transaction.bodies, signal)
   const input: IngestInput = { ...job, staging: transaction.directory, store: store.path }
   const { tree, control, written } = (await pool.run({ kind: 'ingest', input }, signal)) as IngestOutput
   transaction.add(written)
@@ -43,19 +43,20 @@ export async function ingestHere(
   has: (content: Digest) => boolean,
 ): Promise<IngestOutput> {
   using bodies = bodiesIn(input.staging, has)
-  const { tree, control } = await unpack(input, bodies, new AbortController().signal)
+  const { tree, control } = await unpack(input, input.staging, bodies, new AbortController().signal)
   return { tree: printTree(tree), control, written: bodies.list() }
 }
 
 function unpack(
   job: Omit<IngestInput, 'staging' | 'store'>,
+  scratch: string,
   bodies: Bodies,
   signal: AbortSignal,
 ): Promise<Unpacked> {
   const { kind, file, label, expect, trust } = job
   switch (kind) {
     case 'deb':
-      return unpackDeb(file, bodies, { label, expect, signal })
+      return unpackDeb(file, bodies, { label, expect, scratch, signal })
     case 'native':
       return unpackNative(file, bodies, { label, signal })
     case 'gentoo':

@@ -18,14 +18,18 @@ export interface UnpackOptions {
   readonly signal: AbortSignal
   /** What the index said; the package must say the same. */
   readonly expect?: Expected
+  /** A folder that a decompressor may write to. */
+  readonly scratch?: string
 }
 
-export type NativeOptions = Omit<UnpackOptions, 'expect'>
+export type NativeOptions = Omit<UnpackOptions, 'expect' | 'scratch'>
 
 /** Bytes of the control archive, and of one member of it or of `package.yaml`. */
 const MAX_CONTROL = 2 ** 26
 const MAX_METADATA = 2 ** 24
 const CHUNK = 2 ** 20
+/** Compressed bytes of what may lie on the disk before it is read: beyond, decompressing and reading overlap. */
+const MAX_SCRATCH = 2 ** 25
 
 /** The bytes of one package, to be read once. */
 export interface Source {
@@ -68,7 +72,9 @@ export function unpackDebFrom(source: Source, bodies: Bodies, options: UnpackOpt
     const bytes = imageLimit(Math.min(data.size, source.size))
     const builder = treeBuilder(name, options.label, bodies)
     try {
-      const plain = decompress(data.body, compressionOfMember(name, data), { file: name, bytes }, signal)
+      const scratch = data.size <= MAX_SCRATCH ? options.scratch : undefined
+      const limits = { file: name, bytes, ...(scratch !== undefined && { scratch }) }
+      const plain = decompress(data.body, compressionOfMember(name, data), limits, signal)
       await readTar(name, plain, builder, { bytes })
     } catch (error) {
       builder.abort()
