@@ -9,34 +9,41 @@ export interface GentooIndex {
   readonly timestamp: number
   /** What the header says how many there are, where it says it. */
   readonly count: number | undefined
-  /**
-   * Entries in their order, each with the number of its first line.
-   * @throws S5_INDEX_REFUSED `truncated` behind the last one when there are fewer than announced; `too-long`
-   */
+  /** Of entries. */
+  readonly size: number
+  /** CPV of the entry at `at`, counted from 0; '' without one. */
+  cpv(at: number): string
+  /** PROVIDES of an entry; '' without it. */
+  provides(at: number): string
+  fields(at: number): GentooFields
+  /** Entries in their order, each with the number of its first line. */
   entries(): Generator<{ readonly fields: GentooFields; readonly line: number }, void, undefined>
 }
 
 /** Bytes of a line; the longest real one has some thousand. */
 const MAX_LINE = 2 ** 20
 
+const NEWLINE = 10
+const COLON = 58
+
 /**
- * Reads the header; entries are read as they are asked for.
+ * Reads the header and finds the entries; what an entry says is read when it is asked for. Keeps `bytes` alive.
  *
  * A line is split at its first `:`, one blank after it is removed, of a repeated key the last counts, and a line without
  * `:` is passed over, all as Portage does.
- * @param keys of entries that are wanted; the others are dropped
- * @throws S5_INDEX_REFUSED `magic`, `truncated`, `version`, `bad-metadata`, `too-long`
+ * @throws S5_INDEX_REFUSED `magic`, `version`, `bad-metadata`, `too-long`; `truncated` also for fewer entries than announced
  * @see formats of Portage, getbinpkg.py and binarytree.py
  */
-export function parseGentooIndex(file: string, bytes: Uint8Array, keys?: ReadonlySet<string>): GentooIndex {
-  const start = Buffer.from(bytes.buffer, bytes.byteOffset, Math.min(bytes.length, 512)).toString('latin1')
+export function parseGentooIndex(file: string, bytes: Uint8Array): GentooIndex {
+  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
+  const start = buffer.toString('latin1', 0, 512).replace(BYTE_ORDER_MARK, '')
   if (bytes.length === 0) throw refused(file, 'truncated', 'the index is empty')
   if (start.includes('\0') || /^\s*</.test(start) || !/^[A-Z][A-Z0-9_]*:/m.test(start))
     throw refused(file, 'magic', `expected an index of packages, found ${JSON.stringify(start.slice(0, 24))}`)
-  const text = new TextDecoder('utf-8').decode(bytes)
-  if (!text.endsWith('\n')) throw refused(file, 'truncated', 'the index ends inside a line')
-  const reader = { text, at: 0, line: 1, file }
-  const header = nextBlock(reader) ?? new Map<string, string>()
+  if (buffer.at(-1) !== NEWLINE) throw refused(file, 'truncated', 'the index ends inside a line')
+  const blocks = blocksOf(buffer, file)
+  const header: GentooFields =
+    blocks.count === 0 ? new Map<string, string>() : new Block(blockText(buffer, blocks.rows, 0))
   const version = header.get('VERSION')
   if (version === undefined || !/^[0-9]{1,9}$/.test(version) || Number(version) > 0)
     throw refused(
@@ -44,29 +51,35 @@ export function parseGentooIndex(file: string, bytes: Uint8Array, keys?: Readonl
       'version',
       `expected VERSION: 0, found ${version === undefined ? 'none' : JSON.stringify(version.slice(0, 40))}`,
     )
-  const { at, line } = reader
+  const timestamp = wholeNumber(file, 'TIMESTAMP', header.get('TIMESTAMP') ?? '')
+  const announced = header.get('PACKAGES')
+  const count = announced === undefined ? undefined : wholeNumber(file, 'PACKAGES', announced)
+  const size = blocks.count - 1
+  if (size < (count ?? 0)) throw refused(file, 'truncated', `expected ${count} packages, found ${size}`)
+  const { rows } = blocks
+  const fields = (at: number): GentooFields => new Block(blockText(buffer, rows, at + 1))
+  const line = (place: number): string => {
+    if (place === 0) return ''
+    const text = buffer.toString('utf8', place, buffer.indexOf(NEWLINE, place))
+    return valueOf(text, 0, text.length)
+  }
   return {
     header,
-    timestamp: wholeNumber(file, 'TIMESTAMP', header.get('TIMESTAMP') ?? ''),
-    count: header.has('PACKAGES')
-      ? wholeNumber(file, 'PACKAGES', header.get('PACKAGES') as string)
-      : undefined,
+    timestamp,
+    count,
+    size,
+    cpv: (at) => line(rows[(at + 1) * WIDTH + CPV] as number),
+    provides: (at) => line(rows[(at + 1) * WIDTH + PROVIDES] as number),
+    fields,
     *entries() {
-      Object.assign(reader, { at, line })
-      const next = keys ? columnsOf(text, keys) : nextBlock
-      let found = 0
-      for (;;) {
-        const first = skipBlank(reader)
-        const fields = next(reader)
-        if (fields === undefined) break
-        found++
-        yield { fields, line: first }
-      }
-      const count = Number(header.get('PACKAGES') ?? 0)
-      if (found < count) throw refused(file, 'truncated', `expected ${count} packages, found ${found}`)
+      for (let at = 0; at < size; at++)
+        yield { fields: fields(at), line: rows[(at + 1) * WIDTH + LINE] as number }
     },
   }
 }
+
+/** As latin1 shows it. */
+const BYTE_ORDER_MARK = /^\u{ef}\u{bb}\u{bf}/u
 
 function wholeNumber(file: string, key: string, text: string): number {
   if (!/^[0-9]{1,15}$/.test(text.trim()))
@@ -78,119 +91,106 @@ function wholeNumber(file: string, key: string, text: string): number {
   return Number(text)
 }
 
-interface Reader {
-  readonly text: string
-  readonly file: string
-  at: number
-  line: number
+/** Columns of a row: where a block begins and ends, its first line, and where two values begin (0: nowhere). */
+const BEGIN = 0
+const END = 1
+const LINE = 2
+const CPV = 3
+const PROVIDES = 4
+const WIDTH = 5
+
+interface Blocks {
+  readonly rows: Uint32Array
+  readonly count: number
 }
 
-/** @returns the number of the line that follows */
-function skipBlank(reader: Reader): number {
-  const { text } = reader
-  for (let code = text.charCodeAt(reader.at); code <= 32; code = text.charCodeAt(++reader.at))
-    if (code === 10) reader.line++
-  return reader.line
-}
-
-/** Lines up to an empty one. */
-function nextBlock(reader: Reader): Map<string, string> | undefined {
-  const fields = new Map<string, string>()
-  const { text } = reader
-  const found = readLines(reader, (at, colon, end) => {
-    fields.set(text.slice(at, colon), valueOf(text, colon + 1, end))
-  })
-  return found ? fields : undefined
-}
-
-/** @returns whether there was a block */
-function readLines(reader: Reader, line: (at: number, colon: number, end: number) => void): boolean {
-  const { text, file } = reader
-  skipBlank(reader)
-  if (reader.at >= text.length) return false
-  while (reader.at < text.length) {
-    const { at } = reader
-    let end = text.indexOf('\n', at)
-    if (end < 0) end = text.length
-    if (end - at > MAX_LINE) throw refused(file, 'too-long', `line ${reader.line} has ${end - at} characters`)
-    reader.at = end + 1
-    reader.line++
-    const colon = text.indexOf(':', at)
-    if (colon >= 0 && colon < end) line(at, colon, end)
-    else if (text.slice(at, end).trim() === '') return true
-  }
-  return true
-}
-
-const ENTRIES_AT_ONCE = 1024
-
-/** Entries that know only where their values stand: of thirty values three are asked for before a package is wanted. */
-function columnsOf(text: string, keys: ReadonlySet<string>): (reader: Reader) => GentooFields | undefined {
-  const columns = new Map([...keys].map((key, at) => [key, at * 2]))
-  const width = keys.size * 2
-  let places = new Int32Array(0)
-  let base = 0
-  return (reader) => {
-    if (base === places.length) {
-      places = new Int32Array(width * ENTRIES_AT_ONCE)
-      base = 0
+/** One pass over all bytes: lines up to an empty one are a block. */
+function blocksOf(bytes: Buffer, file: string): Blocks {
+  let rows = new Uint32Array(WIDTH * 1024)
+  let count = 0
+  let line = 1
+  const { length } = bytes
+  let at = bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf ? 3 : 0
+  for (;;) {
+    for (let byte = bytes[at] as number; at < length && byte <= 32; byte = bytes[++at] as number)
+      if (byte === NEWLINE) line++
+    if (at >= length) return { rows, count }
+    if ((count + 1) * WIDTH > rows.length) {
+      const wider = new Uint32Array(rows.length * 2)
+      wider.set(rows)
+      rows = wider
     }
-    const found = readLines(reader, (at, colon, end) => {
-      const column = columns.get(text.slice(at, colon))
-      if (column === undefined) return
-      // A value begins behind a colon, so that 0 means none.
-      places[base + column] = colon + 1
-      places[base + column + 1] = end
-    })
-    if (!found) return undefined
-    base += width
-    return new Fields(text, columns, places, base - width)
+    const row = count++ * WIDTH
+    rows[row + BEGIN] = at
+    rows[row + LINE] = line
+    for (;;) {
+      const first = at
+      let end = first
+      let byte = NEWLINE
+      while (end < length && (byte = bytes[end] as number) <= 32 && byte !== NEWLINE) end++
+      const isBlank = end >= length || byte === NEWLINE
+      if (!isBlank) while (bytes[end] !== NEWLINE) end++
+      if (end - first > MAX_LINE)
+        throw refused(file, 'too-long', `line ${line} has ${end - first} characters`)
+      rows[row + END] = first
+      at = Math.min(end + 1, length)
+      if (isBlank) {
+        if (first < length) line++
+        break
+      }
+      line++
+      const letter = bytes[first]
+      if (letter === 67 && bytes[first + 1] === 80 && bytes[first + 2] === 86 && bytes[first + 3] === COLON)
+        rows[row + CPV] = first + 4
+      else if (letter === 80 && bytes[first + 8] === COLON && isProvides(bytes, first))
+        rows[row + PROVIDES] = first + 9
+    }
   }
 }
 
-class Fields implements ReadonlyMap<string, string> {
-  readonly #text: string
-  readonly #columns: ReadonlyMap<string, number>
-  readonly #places: Int32Array
-  readonly #base: number
+function isProvides(bytes: Buffer, at: number): boolean {
+  return bytes.toString('latin1', at, at + 8) === 'PROVIDES'
+}
 
-  constructor(text: string, columns: ReadonlyMap<string, number>, places: Int32Array, base: number) {
-    this.#text = text
-    this.#columns = columns
-    this.#places = places
-    this.#base = base
+function blockText(bytes: Buffer, rows: Uint32Array, block: number): string {
+  return bytes.toString('utf8', rows[block * WIDTH + BEGIN], rows[block * WIDTH + END])
+}
+
+/** The lines of one block, searched when a key is asked for: of thirty values few are. */
+class Block implements ReadonlyMap<string, string> {
+  /** Begins with the end of a line. */
+  readonly #text: string
+
+  constructor(text: string) {
+    this.#text = `\n${text}`
   }
 
   get(key: string): string | undefined {
-    const at = this.#placeOf(key)
-    return at === undefined
-      ? undefined
-      : valueOf(this.#text, this.#places[at] as number, this.#places[at + 1] as number)
+    if (!isKey(key)) return undefined
+    const at = this.#text.lastIndexOf(`\n${key}:`)
+    if (at < 0) return undefined
+    const end = this.#text.indexOf('\n', at + 1)
+    return valueOf(this.#text, at + key.length + 2, end < 0 ? this.#text.length : end)
   }
 
   has(key: string): boolean {
-    return this.#placeOf(key) !== undefined
-  }
-
-  #placeOf(key: string): number | undefined {
-    const column = this.#columns.get(key)
-    return column === undefined || this.#places[this.#base + column] === 0 ? undefined : this.#base + column
+    return isKey(key) && this.#text.includes(`\n${key}:`)
   }
 
   get size(): number {
-    return [...this.keys()].length
+    return this.#all().size
   }
 
-  *keys(): MapIterator<string> {
-    for (const key of this.#columns.keys()) if (this.has(key)) yield key
+  keys(): MapIterator<string> {
+    return this.#all().keys()
   }
 
-  *values(): MapIterator<string> {
-    for (const key of this.keys()) yield this.get(key) as string
+  values(): MapIterator<string> {
+    return this.#all().values()
   }
 
-  *entries(): MapIterator<[string, string]> {
-    for (const key of this.keys()) yield [key, this.get(key) as string]
+  entries(): MapIterator<[string, string]> {
+    return this.#all().entries()
   }
 
   [Symbol.iterator](): MapIterator<[string, string]> {
@@ -200,6 +200,20 @@ class Fields implements ReadonlyMap<string, string> {
   forEach(visit: (value: string, key: string, map: ReadonlyMap<string, string>) => void): void {
     for (const [key, value] of this) visit(value, key, this)
   }
+
+  #all(): Map<string, string> {
+    const all = new Map<string, string>()
+    for (const line of this.#text.split('\n')) {
+      const colon = line.indexOf(':')
+      if (colon >= 0) all.set(line.slice(0, colon), valueOf(line, colon + 1, line.length))
+    }
+    return all
+  }
+}
+
+/** What may stand before the first `:` of a line. */
+function isKey(key: string): boolean {
+  return !key.includes(':') && !key.includes('\n')
 }
 
 function valueOf(text: string, from: number, to: number): string {

@@ -14,38 +14,6 @@ import type {
 } from './package.ts'
 import { parseSonames } from './soname.ts'
 
-/** The fields that are read: an index cache need keep no others. */
-export const ENTRY_FIELDS: ReadonlySet<string> = new Set([
-  'CPV',
-  'PATH',
-  'SIZE',
-  'MD5',
-  'SHA1',
-  'SHA256',
-  'SHA512',
-  'BLAKE2B',
-  'MTIME',
-  '_mtime_',
-  'BUILD_ID',
-  'BUILD_TIME',
-  'REPO',
-  'repository',
-  'SLOT',
-  'EAPI',
-  'KEYWORDS',
-  'LICENSE',
-  'USE',
-  'IUSE',
-  'CHOST',
-  'RDEPEND',
-  'PDEPEND',
-  'IDEPEND',
-  'REQUIRES',
-  'PROVIDES',
-  'DESC',
-  'DESCRIPTION',
-])
-
 /** Debian's names of Gentoo's architectures; others are called alike. */
 const ARCHES: { readonly [gentoo: string]: string } = {
   arm: 'armhf',
@@ -101,19 +69,29 @@ export function knownEapi(text: string): number | undefined {
   return /^[0-8]$/.test(text) ? Number(text) : undefined
 }
 
+/** What an entry says, by key. */
+export interface EntryFields {
+  get(key: string): string | undefined
+}
+
+export interface EntryOrigin {
+  /** Which binhost of the repository has the file; '' for the only one. */
+  readonly origin?: string
+  readonly needsSignature?: boolean
+}
+
 /**
  * One build of a Gentoo binhost.
  *
  * Flags and dependencies are read when they are first asked for: an index has some ten thousand entries, a root some
  * hundred. Reading `needs` may throw S5_ATOM_SYNTAX.
  * @param repo name of the repository of stage5 that lists it
- * @param origin which of its binhosts has the file
  */
 export function packageOfEntry(
-  entry: ReadonlyMap<string, string>,
+  entry: EntryFields,
   header: GentooHeader,
   repo: string,
-  origin = '',
+  { origin = '', needsSignature = false }: EntryOrigin = {},
 ): Package | { readonly problem: string } {
   const cpv = entry.get('CPV') ?? ''
   const split = splitVersion(cpv)
@@ -142,6 +120,7 @@ export function packageOfEntry(
     repo,
     slot: slots[1] as string,
     subslot: slots[2] ?? (slots[1] as string),
+    isUnsigned: needsSignature && !path.endsWith('.gpkg.tar'),
     buildId: numbers['BUILD_ID'] as number,
     buildTime: numbers['BUILD_TIME'] as number,
     file: { path, origin, size: numbers['SIZE'] as number, sums: sumsOf(entry) },
@@ -151,7 +130,8 @@ export function packageOfEntry(
 type Stated = Pick<
   Package,
   'name' | 'version' | 'repo' | 'slot' | 'subslot' | 'buildId' | 'buildTime' | 'file'
->
+> &
+  Pick<GentooFacts, 'isUnsigned'>
 
 class EbuildPackage implements Package, GentooFacts {
   readonly scheme: Scheme = 'ebuild'
@@ -163,12 +143,13 @@ class EbuildPackage implements Package, GentooFacts {
   readonly buildId: number
   readonly buildTime: number
   readonly file: PackageFile
+  readonly isUnsigned: boolean
   readonly provides: readonly Provide[] = NO_PROVIDES
   readonly recommends: DepExpr = NOTHING
   readonly essential: boolean = false
   readonly multiArch = 'no'
   readonly installedSize: number = 0
-  readonly #entry: ReadonlyMap<string, string>
+  readonly #entry: EntryFields
   readonly #header: GentooHeader
   #dependencies: Map<RuntimeDependency, DepExpr> | undefined
   #needs: DepExpr | undefined
@@ -176,7 +157,7 @@ class EbuildPackage implements Package, GentooFacts {
   #iuse: readonly string[] | undefined
   #ownFlags: readonly string[] | undefined
 
-  constructor(entry: ReadonlyMap<string, string>, header: GentooHeader, stated: Stated) {
+  constructor(entry: EntryFields, header: GentooHeader, stated: Stated) {
     this.#entry = entry
     this.#header = header
     this.name = stated.name
@@ -187,6 +168,7 @@ class EbuildPackage implements Package, GentooFacts {
     this.buildId = stated.buildId
     this.buildTime = stated.buildTime
     this.file = stated.file
+    this.isUnsigned = stated.isUnsigned
   }
 
   get gentoo(): GentooFacts {
@@ -296,7 +278,7 @@ function isPath(path: string): boolean {
   )
 }
 
-function sumsOf(entry: ReadonlyMap<string, string>): PackageFile['sums'] {
+function sumsOf(entry: EntryFields): PackageFile['sums'] {
   const sums: { -readonly [algorithm in keyof PackageFile['sums']]: string } = {}
   for (const [field, algorithm] of [
     ['MD5', 'md5'],

@@ -116,6 +116,8 @@ export interface GentooFacts {
   readonly ownFlags: readonly string[]
   /** Those of `ownFlags` that are written with a plus. */
   readonly defaultFlags: readonly string[]
+  /** Its repository demands signatures, and a file of its kind cannot have one. */
+  readonly isUnsigned: boolean
   /** Seconds since 1970; part of a build's identity. */
   readonly mtime: number
   /** Libraries that it needs and brings, as `soname.ts` names them. */
@@ -139,6 +141,17 @@ export interface Index {
   /** Gentoo: the policy for signatures of packages; of several binhosts the weakest. */
   readonly signatures?: 'require' | 'if-present' | 'off'
   readonly packages: readonly Package[]
+  /** The same packages, made by name when asked for. What has it should not be asked for `packages`. */
+  readonly byName?: PackagesByName
+}
+
+/** Packages of an index that are made when a name is asked for. */
+export interface PackagesByName {
+  names(): Iterable<string>
+  has(name: string): boolean
+  named(name: string): readonly Package[]
+  /** Names of which some build says that it brings a library of this name, for some ABI. */
+  bringing(library: string): Iterable<string>
 }
 
 /** How a package is named to people and as an owner of files: `name_version`, with `_b3` for build 3. */

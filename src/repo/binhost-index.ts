@@ -6,7 +6,7 @@ import { parseGentooIndex, type GentooIndex } from '../format/gentoo-index.ts'
 import { refused } from '../format/release.ts'
 import { compressionOf, decompress } from '../host/decompress.ts'
 import { localPath, type Fetcher, type Validators } from '../host/fetch.ts'
-import { archOfGentoo, ENTRY_FIELDS } from '../pkg/ebuild-package.ts'
+import { archOfGentoo } from '../pkg/ebuild-package.ts'
 import { gentooHeaderOf, type GentooHeader } from '../pkg/gentoo-header.ts'
 import { asIndexError } from './accepted-release.ts'
 import type { BinhostSource } from './binhost-sources.ts'
@@ -15,7 +15,7 @@ import { keepOnly, readIfThere, writeWhole } from './cache-files.ts'
 export interface AcceptedIndex {
   readonly source: BinhostSource
   readonly header: GentooHeader
-  readonly entries: GentooIndex['entries']
+  readonly index: GentooIndex
   /** Of the decompressed index. */
   readonly digest: Digest
   /** Of the decompressed index. */
@@ -23,7 +23,7 @@ export interface AcceptedIndex {
   /** Name of the file it came from. */
   readonly file: string
   readonly fromCache: boolean
-  /** Makes it the last accepted one. To be called when its entries were read to their end. */
+  /** Makes it the last accepted one. */
   readonly keep: () => Promise<void>
 }
 
@@ -85,7 +85,7 @@ export async function acceptIndex(
   const fromCache = fetched === 'unchanged'
   const { file, validators } = fromCache ? (kept as Kept) : fetched
   const bytes = fromCache ? (kept as Kept).bytes : fetched.bytes
-  const index = parseGentooIndex(`${source.label} ${file}`, bytes, ENTRY_FIELDS)
+  const index = parseGentooIndex(`${source.label} ${file}`, bytes)
   const header = gentooHeaderOf(index.header)
   checkHeader(source, header, arch)
   if (context.checkTimestamp) checkTimes(source, index.timestamp, isKept ? undefined : kept, now)
@@ -106,7 +106,7 @@ export async function acceptIndex(
   return {
     source,
     header,
-    entries: () => index.entries(),
+    index,
     digest,
     bytes: bytes.length,
     file,

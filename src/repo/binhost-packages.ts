@@ -4,8 +4,9 @@ import { printable, type Refusal } from '../base/errors.ts'
 import type { Report } from '../base/events.ts'
 import type { GentooFields } from '../format/gentoo-index.ts'
 import { packageOfEntry } from '../pkg/ebuild-package.ts'
-import { withFlagsOf } from '../pkg/gentoo-header.ts'
-import type { Package } from '../pkg/package.ts'
+import { type GentooHeader, withFlagsOf } from '../pkg/gentoo-header.ts'
+import { listingOf } from '../pkg/listing.ts'
+import type { Package, PackagesByName } from '../pkg/package.ts'
 import type { AcceptedIndex } from './binhost-index.ts'
 import { indexPathProblem } from './index-path.ts'
 
@@ -21,64 +22,87 @@ const SUMS = [
 
 /**
  * All usable packages, those of preferred binhosts first. Of one build that is listed twice the first is taken.
- * @throws S5_INDEX_REFUSED `truncated` for an index with fewer entries than it announces
+ *
+ * All entries of a new index are looked at, so that what is wrong is told of once; of one that was accepted before,
+ * those that are asked for.
  */
 export async function packagesOf(
   repo: string,
   indexes: readonly AcceptedIndex[],
   report: Report,
   signal: AbortSignal,
-): Promise<Package[]> {
-  const packages: Package[] = []
-  const identities = new Set<string>()
+): Promise<PackagesByName> {
   let refusals = 0
   const warn = (message: string) => report({ kind: 'warning', code: 'S5_INDEX_REFUSED', message })
-  const headers = indexes.map(({ header }) => header)
-  for (const { source, header: own, entries } of indexes) {
-    const header = withFlagsOf(own, headers)
-    const builds = new Set<string>()
-    let count = 0
-    let withoutSignature = 0
-    for (const { fields, line } of entries()) {
-      if (++count % ENTRIES_AT_ONCE === 0) {
-        await breathe()
-        signal.throwIfAborted()
-      }
-      const made = usable(fields, (entry) => packageOfEntry(entry, header, repo, source.name))
-      if ('reason' in made) {
-        const name = fields.get('CPV') ?? `line ${line}`
-        if (++refusals <= SHOWN_REFUSALS)
-          warn(`${source.label}: ${made.reason}: ${printable(name.slice(0, 200))}: ${made.message}`)
-        continue
-      }
-      if (source.trust.signatures === 'require' && !made.file.path.endsWith('.gpkg.tar')) {
-        withoutSignature++
-        continue
-      }
-      const build = `${made.name} ${made.version} ${made.buildId}`
-      const identity = `${build} ${made.file.size} ${made.buildTime} ${fields.get('MTIME') ?? ''}`
-      if (identities.has(identity)) continue
-      if (builds.has(build)) {
-        if (++refusals <= SHOWN_REFUSALS)
-          warn(`${source.label}: duplicate: ${build} is listed twice and differs`)
-        continue
-      }
-      identities.add(identity)
-      builds.add(build)
-      packages.push(made)
-    }
-    if (withoutSignature > 0)
-      warn(
-        `${source.label}: unsigned: ${withoutSignature} packages that are no .gpkg.tar are not used, because signatures are required`,
-      )
+  const refuse = (message: string): void => {
+    if (++refusals <= SHOWN_REFUSALS) warn(message)
   }
+  const headers = indexes.map(({ header }) => header)
+  const readers = indexes.map(({ source, header: own, index }) => {
+    const header = withFlagsOf(own, headers)
+    const isSigned = source.trust.signatures === 'require'
+    return {
+      source,
+      index,
+      read: (at: number) => usable(index.fields(at), header, repo, source.name, isSigned),
+    }
+  })
+  const byName = listingOf(
+    indexes.map(({ index }) => index),
+    (places) => {
+      const packages: Package[] = []
+      const identities = new Set<string>()
+      const builds = new Set<string>()
+      for (const { source: number, at } of places) {
+        const { source, index, read } = readers[number] as (typeof readers)[number]
+        const made = read(at)
+        if ('reason' in made) {
+          const name = index.cpv(at) || `entry ${at + 1}`
+          refuse(`${source.label}: ${made.reason}: ${printable(name.slice(0, 200))}: ${made.message}`)
+          continue
+        }
+        const build = `${made.name} ${made.version} ${made.buildId}`
+        const identity = `${build} ${made.file.size} ${made.buildTime} ${made.gentoo?.mtime}`
+        if (identities.has(identity)) continue
+        if (builds.has(`${number} ${build}`)) {
+          refuse(`${source.label}: duplicate: ${build} is listed twice and differs`)
+          continue
+        }
+        identities.add(identity)
+        builds.add(`${number} ${build}`)
+        packages.push(made)
+      }
+      return packages
+    },
+  )
+  if (indexes.every(({ fromCache }) => fromCache)) return byName
+  const unsigned = new Map<string, number>()
+  let count = 0
+  for (const name of byName.names()) {
+    const packages = byName.named(name)
+    count += packages.length
+    for (const { file, gentoo } of packages)
+      if (gentoo?.isUnsigned) unsigned.set(file.origin, (unsigned.get(file.origin) ?? 0) + 1)
+    if (count < ENTRIES_AT_ONCE) continue
+    count = 0
+    await breathe()
+    signal.throwIfAborted()
+  }
+  for (const { source } of indexes)
+    if (unsigned.has(source.name))
+      warn(
+        `${source.label}: unsigned: ${unsigned.get(source.name)} packages that are no .gpkg.tar are not used, because signatures are required`,
+      )
   if (refusals > SHOWN_REFUSALS) warn(`${repo}: ${refusals - SHOWN_REFUSALS} more entries were refused`)
-  return packages
+  return byName
 }
 
 function usable(
   fields: GentooFields,
-  make: (fields: GentooFields) => ReturnType<typeof packageOfEntry>,
+  header: GentooHeader,
+  repo: string,
+  origin: string,
+  needsSignature: boolean,
 ): Package | { readonly reason: Refusal; readonly message: string } {
   const path = fields.get('PATH')
   // PATH is text, and what would be joined are its bytes.
@@ -100,6 +124,6 @@ function usable(
       return { reason: 'bad-metadata', message: `${key} is not the right number of hex digits` }
   }
   if (sums === 0) return { reason: 'weak-digest', message: 'has no MD5 and no SHA1' }
-  const made = make(fields)
+  const made = packageOfEntry(fields, header, repo, { origin, needsSignature })
   return 'problem' in made ? { reason: 'bad-metadata', message: printable(made.problem) } : made
 }

@@ -9,6 +9,7 @@ import { stableJson } from '../base/json.ts'
 import { onceMap } from '../base/limit.ts'
 import { refused } from '../format/release.ts'
 import { localPath } from '../host/fetch.ts'
+import { allOf } from '../pkg/listing.ts'
 import { labelOf, type Index } from '../pkg/package.ts'
 import type { Locked } from '../resolve/lock.ts'
 import type { GentooSpec, RepositorySpec } from '../resolve/profile.ts'
@@ -56,7 +57,7 @@ export function openBinhost(spec: RepositorySpec, world: RepositoryWorld): Repos
     const found = await known()
     const accepted = []
     for (const source of found) accepted.push(await acceptIndex(source, arch, contextOf(signal)))
-    const packages = await packagesOf(spec.name, accepted, report, signal)
+    const byName = await packagesOf(spec.name, accepted, report, signal)
     for (const { source, file, bytes, fromCache, keep } of accepted) {
       await keep()
       const name = source.name === '' ? file : `${source.name} ${file}`
@@ -68,7 +69,10 @@ export function openBinhost(spec: RepositorySpec, world: RepositoryWorld): Repos
       snapshot: digestOf(accepted.map(({ source, digest }) => `${source.name} ${digest}`).join('\n')),
       date: Math.max(...accepted.map(({ header }) => header.timestamp)),
       signatures: weakest(found),
-      packages,
+      get packages() {
+        return allOf(byName)
+      },
+      byName,
     }
   }
 

@@ -12,6 +12,8 @@ export interface Catalog {
   providing(name: string): readonly Package[]
   /** Every name that a package has or provides; in no promised order. */
   names(): Iterable<string>
+  /** Names of which some Gentoo build says that it brings a library of this name, for some ABI; in order. */
+  bringing(library: string): readonly string[]
 }
 
 /**
@@ -33,31 +35,55 @@ export function byQuality(repositories: readonly string[]): (left: Package, righ
     compareText(tieKey(left), tieKey(right))
 }
 
-/** One pass over all packages; lists are sorted when they are first asked for. */
+/** One pass over all packages that are there; lists are made and sorted when they are first asked for. */
 export function openCatalog(indexes: readonly Index[], repositories: readonly string[]): Catalog {
   const named = new Map<string, Package[]>()
   const providing = new Map<string, Package[]>()
-  for (const { packages } of indexes)
-    for (const pkg of packages) {
+  const listings = indexes.flatMap(({ byName }) => byName ?? [])
+  for (const index of indexes)
+    for (const pkg of index.byName ? [] : index.packages) {
       add(named, pkg.name, pkg)
       for (const { name } of pkg.provides) if (name !== pkg.name) add(providing, name, pkg)
     }
   const hasGentoo = indexes.some(
-    ({ kind, packages }) => kind === 'gentoo' || packages.some(({ scheme }) => scheme === 'ebuild'),
+    (index) => index.kind === 'gentoo' || index.packages.some(({ scheme }) => scheme === 'ebuild'),
   )
   const quality = byQuality(repositories)
   const providerOrder = (left: Package, right: Package): number =>
     (left.rank ?? 0) - (right.rank ?? 0) || compareText(left.name, right.name) || quality(left, right)
-  const namedOf = onDemand((name: string) => withoutCopies([...(named.get(name) ?? [])].sort(quality)))
+  const namedOf = onDemand((name: string) => {
+    const listed = listings.flatMap((listing) => listing.named(name))
+    return withoutCopies([...listed, ...(named.get(name) ?? [])].sort(quality))
+  })
+  let libraries: Map<string, string[]> | undefined
   return {
-    has: (name) => named.has(name) || providing.has(name),
+    has: (name) => providing.has(name) || namedOf(name).length > 0,
     hasGentoo,
     named: namedOf,
     providing: onDemand((name) =>
       [...new Set(providing.get(name))].filter((pkg) => namedOf(pkg.name).includes(pkg)).sort(providerOrder),
     ),
-    names: () => new Set([...named.keys(), ...providing.keys()]),
+    names: () =>
+      new Set([...named.keys(), ...providing.keys(), ...listings.flatMap((one) => [...one.names()])]),
+    bringing: (library) => {
+      libraries ??= librariesOf([...named.values()].flat())
+      const listed = listings.flatMap((listing) => [...listing.bringing(library)])
+      return [...new Set([...listed, ...(libraries.get(library) ?? [])])].sort(compareText)
+    },
   }
+}
+
+/** Names of packages by the libraries that they bring. */
+function librariesOf(packages: readonly Package[]): Map<string, string[]> {
+  const found = new Map<string, string[]>()
+  for (const { name, gentoo } of packages)
+    for (const key of gentoo?.sonames ?? []) {
+      const library = key.slice(key.indexOf(': ') + 2)
+      const names = found.get(library)
+      if (names) names.push(name)
+      else found.set(library, [name])
+    }
+  return found
 }
 
 function add(map: Map<string, Package[]>, name: string, pkg: Package): void {

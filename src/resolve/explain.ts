@@ -300,6 +300,8 @@ export function printHidden(why: Hidden): string {
       return `unknown EAPI ${why.eapi}`
     case 'unreadable':
       return why.problem
+    case 'signature':
+      return 'no signature, which its repository requires (signatures: require; only a .gpkg.tar can have one)'
   }
 }
 

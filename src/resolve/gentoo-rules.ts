@@ -46,6 +46,7 @@ export interface Forced {
 
 /** Why Gentoo's rules keep a build out. */
 export type GentooHidden =
+  | { readonly kind: 'signature' }
   | { readonly kind: 'keyword'; readonly keywords: readonly string[]; readonly accepted: readonly string[] }
   | { readonly kind: 'license'; readonly licenses: readonly string[] }
   | { readonly kind: 'chost'; readonly chost: string }
@@ -146,6 +147,7 @@ export function openGentooRules(input: RulesInput, wanted: readonly Atom[]): Gen
 
   return {
     hidden: (pkg, gentoo) => {
+      if (gentoo.isUnsigned) return { kind: 'signature' }
       if (knownEapi(gentoo.eapi) === undefined) return { kind: 'eapi', eapi: gentoo.eapi }
       const { chost } = gentoo
       if (chost !== '' && chosts.length > 0 && !chosts.some((pattern) => pattern.test(chost)))

@@ -18,19 +18,17 @@ export function openSonames(
   catalog: Catalog,
   visible: (name: string) => readonly Package[],
 ): (key: SonameKey) => readonly Package[] {
-  let found: Map<SonameKey, Package[]> | undefined
-  const all = (): Map<SonameKey, Package[]> => {
-    const providers = new Map<SonameKey, Package[]>()
-    for (const name of [...catalog.names()].sort())
-      for (const pkg of visible(name))
-        for (const key of pkg.gentoo?.sonames ?? []) {
-          const list = providers.get(key)
-          if (list) list.push(pkg)
-          else providers.set(key, [pkg])
-        }
+  const found = new Map<SonameKey, readonly Package[]>()
+  return (key) => {
+    if (!isSonameKey(key)) return []
+    const known = found.get(key)
+    if (known) return known
+    const providers = catalog
+      .bringing(key.slice(key.indexOf(': ') + 2))
+      .flatMap((name) => visible(name).filter(({ gentoo }) => gentoo?.sonames.includes(key)))
+    found.set(key, providers)
     return providers
   }
-  return (key) => (isSonameKey(key) ? ((found ??= all()).get(key) ?? []) : [])
 }
 
 /** What `packages` need beside what they bring and what is `provided`, by ABI and name. */

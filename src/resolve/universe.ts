@@ -3,16 +3,32 @@ import { Stage5Error } from '../base/errors.ts'
 import { archOfGentoo, packageOfEntry } from '../pkg/ebuild-package.ts'
 import { parseEbuildAtom, splitVersion } from '../pkg/ebuild-atom.ts'
 import { type GentooHeader, gentooHeaderOf, withFlagsOf } from '../pkg/gentoo-header.ts'
+import { allOf, type EntrySource, listingOf } from '../pkg/listing.ts'
 import type { Index, Package } from '../pkg/package.ts'
 import { parseSonames } from '../pkg/soname.ts'
 import type { ResolveInput } from './choose.ts'
 import type { Forced } from './gentoo-rules.ts'
 import type { Profile, Request, Setting, Where } from './profile.ts'
 
-/** A parsed `Packages` index, for universes that name one by its path. */
-export interface RawIndex {
+/** A `Packages` index, for universes that name one by its path. */
+export interface RawIndex extends EntrySource {
   readonly header: ReadonlyMap<string, string>
-  readonly entries: readonly ReadonlyMap<string, string>[]
+  fields(at: number): ReadonlyMap<string, string>
+}
+
+/** Entries that are there already. */
+export function rawIndexOf(
+  header: ReadonlyMap<string, string>,
+  entries: readonly ReadonlyMap<string, string>[],
+): RawIndex {
+  const fields = (at: number): ReadonlyMap<string, string> => entries[at] as ReadonlyMap<string, string>
+  return {
+    header,
+    size: entries.length,
+    fields,
+    cpv: (at) => fields(at).get('CPV') ?? '',
+    provides: (at) => fields(at).get('PROVIDES') ?? '',
+  }
 }
 
 /** A question that is ready to be answered. */
@@ -20,7 +36,7 @@ export interface Universe {
   readonly name: string
   readonly input: ResolveInput
   readonly indexes: readonly Index[]
-  /** Entries that cannot be read, and why. */
+  /** Entries that cannot be read, and why; those of an index that is a file appear when their names are looked at. */
   readonly problems: readonly string[]
 }
 
@@ -62,15 +78,25 @@ export function universeOf(value: unknown, readIndex: (path: string) => RawIndex
 
 function indexesOf(binhosts: readonly Omit<Binhost, 'priority'>[], problems: string[]): Index[] {
   const headers = binhosts.map(({ header }) => header)
-  return binhosts.map(({ name, header, entries }): Index => {
+  return binhosts.map(({ name, header, source, isInline }): Index => {
     const merged = withFlagsOf(header, headers)
-    const packages = entries.flatMap((entry): Package[] => {
-      const pkg = packageOfEntry(entry, merged, name)
-      if (!('problem' in pkg)) return [pkg]
-      problems.push(`${name}: ${pkg.problem}`)
-      return []
-    })
-    return { repo: name, kind: 'gentoo', snapshot: name, date: header.timestamp, packages }
+    const byName = listingOf([source], (places) =>
+      places.flatMap(({ at }): Package[] => {
+        const pkg = packageOfEntry(source.fields(at), merged, name)
+        if (!('problem' in pkg)) return [pkg]
+        problems.push(`${name}: ${pkg.problem}`)
+        return []
+      }),
+    )
+    const index = { repo: name, kind: 'gentoo', snapshot: name, date: header.timestamp } as const
+    if (isInline) return { ...index, packages: allOf(byName) }
+    return {
+      ...index,
+      get packages() {
+        return allOf(byName)
+      },
+      byName,
+    }
   })
 }
 
@@ -85,10 +111,11 @@ export function universeOfProfile(
   atoms: readonly string[],
 ): Universe {
   const problems: string[] = []
-  const binhosts = found.map(({ name, header, entries }) => ({
-    name,
-    header: gentooHeaderOf(header),
-    entries,
+  const binhosts = found.map((source) => ({
+    name: source.name,
+    header: gentooHeaderOf(source.header),
+    source,
+    isInline: false,
   }))
   const indexes = indexesOf(binhosts, problems)
   const where = { file: 'the command line', line: 1, column: 1 }
@@ -105,7 +132,8 @@ interface Binhost {
   readonly name: string
   readonly priority: number
   readonly header: GentooHeader
-  readonly entries: readonly ReadonlyMap<string, string>[]
+  readonly source: RawIndex
+  readonly isInline: boolean
 }
 
 function binhostOf(
@@ -122,14 +150,21 @@ function binhostOf(
   if (value['index'] !== undefined) {
     const index = readIndex(text(value['index'], `${where}.index`))
     const header = gentooHeaderOf(new Map([...defaults, ...index.header, ...own]))
-    return { name, priority, header, entries: index.entries }
+    return { name, priority, header, source: index, isInline: false }
   }
   const entries = listOf(value['packages'] ?? [], `${where}.packages`).map((entry, line) => {
     const place = `${where}.packages[${line}]`
     const fields = strings(record(entry, place), place)
     return new Map([...INLINE_DEFAULTS, ...fields])
   })
-  return { name, priority, header: gentooHeaderOf(new Map([...defaults, ...own])), entries }
+  const header = new Map([...defaults, ...own])
+  return {
+    name,
+    priority,
+    header: gentooHeaderOf(header),
+    source: rawIndexOf(header, entries),
+    isInline: true,
+  }
 }
 
 function inputOf(

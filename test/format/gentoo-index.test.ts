@@ -7,8 +7,8 @@ import { type GentooFields, parseGentooIndex } from '../../src/format/gentoo-ind
 
 const HEAD = 'VERSION: 0\nTIMESTAMP: 1760000000\n'
 
-function parsed(text: string, keys?: ReadonlySet<string>) {
-  const index = parseGentooIndex('index', Buffer.from(text), keys)
+function parsed(text: string) {
+  const index = parseGentooIndex('index', Buffer.from(text))
   return { ...index, list: () => [...index.entries()] }
 }
 
@@ -47,9 +47,16 @@ test('a repeated key counts with its last value; lines without a colon are passe
   assert.deepEqual(plain(entry!.fields), { CPV: 'a/b-1', SLOT: '2' })
 })
 
-test('only the wanted keys of entries are kept', () => {
-  const [entry] = parsed(`${HEAD}\nCPV: a/b-1\nDEPEND: x/y\n`, new Set(['CPV'])).list()
-  assert.deepEqual(plain(entry!.fields), { CPV: 'a/b-1' })
+test('where a name and its libraries stand is known without reading the rest', () => {
+  const index = parsed(
+    `${HEAD}\nPROVIDES: x86_64: a.so.1\nCPV: a/b-1\nPROVIDES_X: no\nCPV: a/b-2\n\nDESC: none\n`,
+  )
+  assert.equal(index.size, 2)
+  assert.deepEqual([index.cpv(0), index.provides(0)], ['a/b-2', 'x86_64: a.so.1'])
+  assert.deepEqual([index.cpv(1), index.provides(1)], ['', ''])
+  assert.equal(index.fields(0).get('SLOT'), undefined)
+  assert.equal(index.fields(0).get('CPV: a/b-1\nCPV'), undefined)
+  assert.equal(index.fields(0).get('PROVIDES: x86_64'), undefined)
 })
 
 test('several empty lines, and lines of blanks, stand between blocks; CRLF is read', () => {

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { checkRepository } from '../../src/resolve/check-repository.ts'
-import { universeOf } from '../../src/resolve/universe.ts'
+import { rawIndexOf, universeOf } from '../../src/resolve/universe.ts'
 import { type Stanzas, universeJson } from '../helpers/ask.ts'
 
 function check(packages: Stanzas): ReturnType<typeof checkRepository> {
-  const { indexes } = universeOf(universeJson('', packages), () => ({ header: new Map(), entries: [] }))
+  const { indexes } = universeOf(universeJson('', packages), () => rawIndexOf(new Map(), []))
   const [index] = indexes
   assert.ok(index)
   return checkRepository(index, 'amd64')

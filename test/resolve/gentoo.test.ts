@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { isStage5Error } from '../../src/base/errors.ts'
-import { universeOf } from '../../src/resolve/universe.ts'
+import { rawIndexOf, universeOf } from '../../src/resolve/universe.ts'
 import { ask, stanzas, type Stanzas, told, universeJson } from '../helpers/ask.ts'
 
 const bare = {}
@@ -487,7 +487,7 @@ test('a malformed question says where', () => {
   }
   assert.match(message([]), /the universe: expected an object/)
   assert.throws(
-    () => universeOf([], () => ({ header: new Map(), entries: [] })),
+    () => universeOf([], () => rawIndexOf(new Map(), [])),
     (error) => isStage5Error(error, 'S5_UNIVERSE_INVALID'),
   )
   assert.match(message({ format: 'other/1' }), /expected format stage5-universe\/1/)

@@ -11,7 +11,7 @@ import { Stage5Error } from '../../src/base/errors.ts'
 import { stanzasOf } from '../../src/format/deb822.ts'
 import { parseGentooIndex } from '../../src/format/gentoo-index.ts'
 import { tarReader } from '../../src/format/tar.ts'
-import { ENTRY_FIELDS, packageOfEntry } from '../../src/pkg/ebuild-package.ts'
+import { packageOfEntry } from '../../src/pkg/ebuild-package.ts'
 import { gentooHeaderOf } from '../../src/pkg/gentoo-header.ts'
 import type { RandomSource } from '../../src/repo/source.ts'
 import { unpackGpkgFrom } from '../../src/repo/unpack-gpkg.ts'
@@ -135,7 +135,7 @@ const TARGETS: { readonly [name: string]: Target } = {
       Buffer.from(makeBinhost({ packages: [{ cpv: 'a/b-1' }, { cpv: 'a/c-2_p1-r3', slot: '0/1' }] }).index),
     ],
     run: async (bytes) => {
-      const index = parseGentooIndex('fuzz', bytes, ENTRY_FIELDS)
+      const index = parseGentooIndex('fuzz', bytes)
       const header = gentooHeaderOf(index.header)
       for (const { fields } of index.entries()) packageOfEntry(fields, header, 'fuzz')
     },

@@ -92,8 +92,7 @@ function readIndex(path: string): RawIndex {
   } catch (error) {
     throw new Stage5Error('S5_UNIVERSE_INVALID', `the index ${path} cannot be read`, { cause: error })
   }
-  const index = parseGentooIndex(path, bytes)
-  return { header: index.header, entries: [...index.entries()].map(({ fields }) => fields) }
+  return parseGentooIndex(path, bytes)
 }
 
 function printed(data: Json): Result['text'] {
