@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { alignUp } from '../base/bytes.ts'
 import { digestOf, hexOf } from '../base/digest.ts'
 import { Stage5Error } from '../base/errors.ts'
+import { copyDataDisk } from '../deploy/data-disk.ts'
 import { writeDisk } from '../deploy/disk.ts'
 import { type EspFile, makeEsp } from '../deploy/esp.ts'
 import { seededUuid } from '../emit/data-disk.ts'
@@ -13,7 +14,7 @@ import { vhdFooter } from '../format/vhd.ts'
 import { run } from '../host/run.ts'
 import { lookup, type TreePath } from '../tree/tree.ts'
 import type { ImageOptions, Job } from './emit-job.ts'
-import type { Kernel } from './emit-kernel.ts'
+import type { Kernel, OneKernel } from './emit-kernel.ts'
 import { emitContainerDisk } from './emit-oci.ts'
 import type { Verity } from './emit-root.ts'
 import type { DataRecord } from './manifest.ts'
@@ -57,7 +58,7 @@ export async function emitDisks(
   if (formats.has('vhd')) {
     made['vhd'] = `${stem}.vhd`
     const target = join(output.directory, made['vhd'])
-    if (formats.has('disk')) await run(['cp', '--sparse=always', '--', raw, target], { signal: world.signal })
+    if (formats.has('disk')) await copyDataDisk(raw, target, world.signal)
     else await rename(raw, target)
     const { size } = await stat(target)
     await appendFile(target, vhdFooter(size, seededUuid(profile.id, 'vhd'), date))
@@ -114,60 +115,81 @@ async function espFiles(
   { kernel, verity }: DiskParts,
   { bios, uefi }: { readonly bios: boolean; readonly uefi: boolean },
 ): Promise<EspFile[]> {
-  const { output, profile, stem } = job
+  const { output, stem } = job
   const labels = diskLabels(stem)
   const where = [`stage5.base=PARTLABEL=${labels.root}`, `stage5.tree=PARTLABEL=${labels.verity}`]
   const cmdline = [kernel.memoryCmdline, ...where, `roothash=${verity.rootHash}`].join(' ')
-  const linux = await readFile(join(output.directory, kernel.kernel))
-  const initrd = await readFile(join(output.directory, kernel.initrd))
-  const files: EspFile[] = []
-  if (uefi) {
-    const suffix = EFI[profile.arch] as string
-    const stub = await bootFile(job, `linux${suffix}.efi.stub`)
-    const text = (line: string): Uint8Array => Buffer.from(line)
-    const image = withSections(
-      stub,
-      [
-        { name: '.linux', bytes: linux },
-        { name: '.osrel', bytes: text(osRelease(job)) },
-        { name: '.cmdline', bytes: text(cmdline) },
-        { name: '.initrd', bytes: initrd },
-        { name: '.uname', bytes: text(kernel.release) },
-      ],
-      `linux${suffix}.efi.stub`,
-    )
-    files.push(
-      {
-        path: `/EFI/BOOT/BOOT${suffix.toUpperCase()}.EFI`,
-        bytes: await bootFile(job, `systemd-boot${suffix}.efi`),
-      },
-      { path: '/loader/loader.conf', bytes: text('timeout 0\n') },
-      { path: `/EFI/Linux/${stem}.efi`, bytes: image },
-    )
-  }
-  if (bios)
-    files.push(
-      { path: '/syslinux.cfg', bytes: Buffer.from(syslinuxConfig(stem, cmdline)) },
-      { path: `/${stem}/vmlinuz`, bytes: linux },
-      { path: `/${stem}/initrd`, bytes: initrd },
-    )
-  return files
+  const entries: Entry[] = []
+  for (const [at, one] of [kernel, ...kernel.others].entries())
+    entries.push({
+      name: at === 0 ? stem : `${stem}-${one.release}`,
+      cmdline,
+      one,
+      linux: await readFile(join(output.directory, one.kernel)),
+      initrd: await readFile(join(output.directory, one.initrd)),
+    })
+  return [...(uefi ? await uefiFiles(job, entries) : []), ...(bios ? biosFiles(entries) : [])]
 }
 
-function syslinuxConfig(stem: string, cmdline: string): string {
-  const lines = [
-    `LABEL ${stem}`,
-    `  LINUX /${stem}/vmlinuz`,
-    `  INITRD /${stem}/initrd`,
-    `  APPEND ${cmdline}`,
+/** One kernel that the disk can start; the first of several is what starts by itself. */
+interface Entry {
+  readonly name: string
+  readonly cmdline: string
+  readonly one: OneKernel
+  readonly linux: Uint8Array
+  readonly initrd: Uint8Array
+}
+
+async function uefiFiles(job: Job, entries: readonly Entry[]): Promise<EspFile[]> {
+  const suffix = EFI[job.profile.arch] as string
+  const stub = await bootFile(job, `linux${suffix}.efi.stub`)
+  const loader = await bootFile(job, `systemd-boot${suffix}.efi`)
+  const text = (line: string): Uint8Array => Buffer.from(line)
+  const chosen = entries.length > 1 ? `default ${entries[0]?.name}.efi\n` : ''
+  const images = entries.map(({ name, cmdline, one, linux, initrd }): EspFile => {
+    const sections = [
+      { name: '.linux', bytes: linux },
+      { name: '.osrel', bytes: text(osRelease(job, entries.length > 1 ? one.release : '')) },
+      { name: '.cmdline', bytes: text(cmdline) },
+      { name: '.initrd', bytes: initrd },
+      { name: '.uname', bytes: text(one.release) },
+    ]
+    return { path: `/EFI/Linux/${name}.efi`, bytes: withSections(stub, sections, `linux${suffix}.efi.stub`) }
+  })
+  return [
+    { path: `/EFI/BOOT/BOOT${suffix.toUpperCase()}.EFI`, bytes: loader },
+    { path: '/loader/loader.conf', bytes: text(`timeout 0\n${chosen}`) },
+    ...images,
   ]
-  return ['SERIAL 0 115200', `DEFAULT ${stem}`, 'PROMPT 0', ...lines].map((line) => `${line}\n`).join('')
 }
 
-function osRelease({ profile, composed }: Job): string {
+function biosFiles(entries: readonly Entry[]): EspFile[] {
+  return [
+    { path: '/syslinux.cfg', bytes: Buffer.from(syslinuxConfig(entries)) },
+    ...entries.flatMap(({ name, linux, initrd }) => [
+      { path: `/${name}/vmlinuz`, bytes: linux },
+      { path: `/${name}/initrd`, bytes: initrd },
+    ]),
+  ]
+}
+
+/** With several kernels, a name typed within three seconds (after Shift or Alt, or at once on the console) chooses. */
+function syslinuxConfig(entries: readonly Entry[]): string {
+  const lines = entries.flatMap(({ name, cmdline }) => [
+    `LABEL ${name}`,
+    `  LINUX /${name}/vmlinuz`,
+    `  INITRD /${name}/initrd`,
+    `  APPEND ${cmdline}`,
+  ])
+  const choice = entries.length > 1 ? ['PROMPT 1', 'TIMEOUT 30'] : ['PROMPT 0']
+  const head = ['SERIAL 0 115200', `DEFAULT ${entries[0]?.name}`, ...choice]
+  return [...head, ...lines].map((line) => `${line}\n`).join('')
+}
+
+function osRelease({ profile, composed }: Job, release: string): string {
   const { version } = composed.facts
   const words = { ID: profile.id, IMAGE_ID: profile.id, IMAGE_VERSION: version, VERSION_ID: version }
-  const name = `PRETTY_NAME="${profile.id} ${version}"\n`
+  const name = `PRETTY_NAME="${[profile.id, version, release].filter((word) => word !== '').join(' ')}"\n`
   return `${name}${Object.entries(words)
     .map(([key, value]) => `${key}="${value}"\n`)
     .join('')}`

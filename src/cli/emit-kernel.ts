@@ -1,38 +1,70 @@
-/** Kernel, initramfs and command line: what a guest is started with. */
+/** Kernels, each with its initramfs, and the command line: what a guest is started with. */
 import type { Json } from '../base/json.ts'
 import { Stage5Error } from '../base/errors.ts'
 import { initramfsEmitter, initramfsTree } from '../emit/initramfs.ts'
 import { ioctlProgram } from '../emit/ioctl-program.ts'
-import { bootModules, kernelReleases, moduleClosure } from '../stage/modules.ts'
+import { bootModules, compareReleases, kernelReleases, moduleClosure } from '../stage/modules.ts'
 import { type FileInode, lookup, type Tree } from '../tree/tree.ts'
+import { rootWords } from '../emit/memory.ts'
 import { type Job, write } from './emit-job.ts'
 
 /** The console for scripts and people; a panic reboots instead of standing still (kernel-parameters.txt). */
-const CMDLINE = ['console=ttyS0', 'panic=10']
+const CONSOLES: { readonly [arch: string]: string } = { arm64: 'ttyAMA0' }
 
-export type Kernel = {
+export interface OneKernel {
+  readonly release: string
   /** Names of files. */
   readonly kernel: string
   readonly initrd: string
+}
+
+/** The newest kernel, and every other one beside it. */
+export interface Kernel extends OneKernel {
   /** Words, separated by single blanks. */
   readonly cmdline: string
   /** The same for a base that comes in the initrd, which needs no other proof than the initrd itself. */
   readonly memoryCmdline: string
-  readonly release: string
+  /** Older ones, the newest first. */
+  readonly others: readonly OneKernel[]
 }
 
 /** @param rootHash of the base, when it is verified */
 export async function emitKernel(job: Job, rootHash: string | undefined): Promise<Kernel> {
-  const { profile, output, stem } = job
-  const { release, image } = findKernel(job)
-  await output.addBytes(`${stem}.vmlinuz`, 'kernel', await job.store.read(image))
-  const tree = await bootTree(job, release, rootHash !== undefined)
-  await write(job, `${stem}.initrd`, 'initrd', initramfsEmitter, tree, { compress: 'zstd', level: 19 })
-  const words = [...new Set([...CMDLINE, ...profile.kernel.cmdline])]
-  const cmdline = [...words, ...(rootHash === undefined ? [] : [`roothash=${rootHash}`])].join(' ')
-  await output.addBytes(`${stem}.cmdline`, 'cmdline', `${cmdline}\n`)
-  const files = { kernel: `${stem}.vmlinuz`, initrd: `${stem}.initrd` }
-  return { ...files, cmdline, memoryCmdline: words.join(' '), release }
+  const { profile, stem } = job
+  const [newest, ...older] = findKernels(job)
+  if (!newest)
+    throw new Stage5Error(
+      'S5_KERNEL_MISSING',
+      `no package of ${profile.name} has boot/vmlinuz-* and its modules`,
+      { hint: 'add a kernel package to packages:, or set kernel: none' },
+    )
+  const verified = rootHash !== undefined
+  const first = await emitOne(job, newest, stem, verified)
+  const words = [
+    ...new Set([
+      ...usualWords(profile.arch),
+      ...rootWords(profile.boot.root, job.composed.root.tree),
+      ...profile.kernel.cmdline,
+    ]),
+  ]
+  const cmdline = [...words, ...(verified ? [`roothash=${rootHash}`] : [])].join(' ')
+  await job.output.addBytes(`${stem}.cmdline`, 'cmdline', `${cmdline}\n`)
+  const others: OneKernel[] = []
+  for (const found of older) others.push(await emitOne(job, found, `${stem}.${found.release}`, verified))
+  return { ...first, cmdline, memoryCmdline: words.join(' '), others }
+}
+
+function usualWords(arch: string): readonly string[] {
+  return [`console=${CONSOLES[arch] ?? 'ttyS0'}`, 'panic=10']
+}
+
+async function emitOne(job: Job, found: Found, name: string, verified: boolean): Promise<OneKernel> {
+  const { release, image } = found
+  const [kernel, initrd] = [`${name}.vmlinuz`, `${name}.initrd`]
+  await job.output.addBytes(kernel, 'kernel', await job.store.read(image))
+  const tree = await bootTree(job, release, verified)
+  await write(job, initrd, 'initrd', initramfsEmitter, tree, { compress: 'zstd', level: 19 })
+  return { release, kernel, initrd }
 }
 
 async function bootTree(job: Job, release: string, verity: boolean): Promise<Tree> {
@@ -50,22 +82,26 @@ async function bootTree(job: Job, release: string, verity: boolean): Promise<Tre
   })
 }
 
-/** @throws S5_KERNEL_MISSING */
-function findKernel({ profile, composed }: Job): { release: string; image: FileInode['content'] } {
-  const packages = composed.packages.map(({ tree }) => tree)
-  const owner = packages.find((tree) => kernelReleases(tree).length > 0)
-  const release = owner && kernelReleases(owner).at(-1)
-  const image = owner && lookup(owner, `boot/vmlinuz-${release}`)
-  if (release === undefined || image?.inode.type !== 'file')
-    throw new Stage5Error(
-      'S5_KERNEL_MISSING',
-      `no package of ${profile.name} has boot/vmlinuz-* and its modules`,
-      { hint: 'add a kernel package to packages:, or set kernel: none' },
-    )
-  return { release, image: image.inode.content }
+interface Found {
+  readonly release: string
+  readonly image: FileInode['content']
 }
 
-/** What the manifest says of a kernel. */
+/** Every kernel whose package has the modules, too; the newest first. */
+function findKernels({ composed }: Job): readonly Found[] {
+  const found = new Map<string, Found>()
+  for (const { tree } of composed.packages)
+    for (const release of kernelReleases(tree)) {
+      const image = lookup(tree, `boot/vmlinuz-${release}`)?.inode
+      if (image?.type === 'file') found.set(release, { release, image: image.content })
+    }
+  return [...found.values()].sort((a, b) => compareReleases(b.release, a.release))
+}
+
+/** What the manifest says of kernels. */
 export function kernelRecord(kernel: Kernel | undefined): { readonly [key: string]: Json } {
-  return kernel ? { ...kernel } : {}
+  if (!kernel) return {}
+  const { others, ...newest } = kernel
+  const rest = others.map((other) => ({ ...other }))
+  return { ...newest, ...(rest.length > 0 && { otherKernels: rest }) }
 }

@@ -1,6 +1,6 @@
 /** The manifest of an output folder, read back: what `boot`, `diff` and later builds know of a build. */
 import { readdir, readFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { Stage5Error } from '../base/errors.ts'
 import { shownPath, type World } from './world.ts'
 
@@ -21,6 +21,13 @@ export interface BootRecord {
   readonly verity?: string
   /** 64 hex digits. */
   readonly roothash?: string
+  readonly release?: string
+  /** Kernels beside the newest. */
+  readonly otherKernels?: readonly {
+    readonly release: string
+    readonly kernel: string
+    readonly initrd: string
+  }[]
   /** Words of the kernel command line. */
   readonly cmdline?: string
   /** The same for outputs whose base comes in the initrd. */
@@ -71,17 +78,27 @@ export interface Manifest {
 
 /** @throws S5_OUTPUT_MISSING when the folder has no manifest that this version reads */
 export async function readManifest(directory: string): Promise<Manifest> {
+  const file = await manifestFile(directory)
+  return parseManifest(await readFile(file, 'utf8'), basename(file))
+}
+
+/** Path of the manifest in an output folder. @throws S5_OUTPUT_MISSING */
+export async function manifestFile(directory: string): Promise<string> {
   const name = (await readdir(directory).catch(() => [])).find((file) => file.endsWith('.manifest.json'))
-  if (name === undefined)
-    throw new Stage5Error(
-      'S5_OUTPUT_MISSING',
-      `${shownPath(directory)} is no output folder: it has no *.manifest.json`,
-    )
-  const manifest = JSON.parse(await readFile(join(directory, name), 'utf8')) as Manifest
+  if (name !== undefined) return join(directory, name)
+  throw new Stage5Error(
+    'S5_OUTPUT_MISSING',
+    `${shownPath(directory)} is no output folder: it has no *.manifest.json`,
+  )
+}
+
+/** @throws S5_OUTPUT_MISSING when it is none that this version reads */
+export function parseManifest(text: string, file: string): Manifest {
+  const manifest = JSON.parse(text) as Manifest
   if (manifest.stage5 !== 1)
     throw new Stage5Error(
       'S5_OUTPUT_MISSING',
-      `${name}: expected format 1, found ${JSON.stringify(manifest.stage5)}`,
+      `${file}: expected format 1, found ${JSON.stringify(manifest.stage5)}`,
     )
   return manifest
 }

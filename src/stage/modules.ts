@@ -37,7 +37,11 @@ export const BOOT_MODULES: readonly string[] = [
 ]
 
 /** The boot path of one profile: what its images need comes with the devices. */
-export function bootModules({ images, kernel }: Pick<Profile, 'images' | 'kernel'>): readonly string[] {
+export function bootModules({
+  images,
+  kernel,
+  boot,
+}: Pick<Profile, 'images' | 'kernel' | 'boot'>): readonly string[] {
   const has = (...formats: readonly string[]): boolean =>
     images.some(({ format }) => formats.includes(format))
   return [
@@ -46,6 +50,8 @@ export function bootModules({ images, kernel }: Pick<Profile, 'images' | 'kernel
       ? ['dm_mod', 'dm_verity', 'sha256_generic']
       : []),
     ...(has('erofs') ? ['erofs'] : []),
+    // zram asks for its compressor by name when there is no modprobe yet: it is loaded before.
+    ...(boot.root?.kind === 'zram' ? [boot.root.compressor, 'zram'] : []),
     ...kernel.modules,
   ]
 }
@@ -56,7 +62,7 @@ export function kernelReleases(tree: Tree): readonly string[] {
 }
 
 /** By runs of digits as numbers and runs of other characters as text. */
-function compareReleases(left: string, right: string): number {
+export function compareReleases(left: string, right: string): number {
   const a = left.match(/\d+|\D+/g) ?? []
   const b = right.match(/\d+|\D+/g) ?? []
   for (let at = 0; at < Math.min(a.length, b.length); at++) {

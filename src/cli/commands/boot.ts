@@ -39,6 +39,10 @@ export const boot: Command = {
         'what to start: kernel (default: kernel, initrd and base), initrd, netboot, disk, qcow2 or vhd',
     },
     { flags: '--firmware <firmware>', description: 'what starts a disk: bios (default) or uefi' },
+    {
+      flags: '--kernel <release>',
+      description: 'which kernel, where the profile has several (default: the newest)',
+    },
   ],
   examples: [
     'stage5 boot www-nginx --forward 8080:80',
