@@ -34,6 +34,7 @@ const TEST = {
   lz4: 'lz4',
   bzip2: 'bzip2',
   pwck: 'passwd',
+  systemctl: 'systemd',
   veritysetup: 'cryptsetup-bin',
   objdump: 'binutils',
   mformat: 'mtools',

@@ -219,6 +219,10 @@ export interface Profile {
   readonly groups: readonly GroupSpec[]
   readonly files: readonly FileSpec[]
   readonly services: readonly ServiceSpec[]
+  /** systemd: names of units with their endings, in order; `-name` is disabled. */
+  readonly units: readonly string[]
+  /** OpenRC: scripts by runlevel; `-name` is taken out of it. */
+  readonly runlevels: { readonly [level: string]: readonly string[] }
   readonly hostname: string
   readonly timezone: string
   /** `dhcp`: the first ethernet is configured at boot; `none`: only the loopback. */

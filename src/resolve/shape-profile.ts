@@ -22,6 +22,7 @@ import type { BootTest, KernelSpec, Profile } from './profile.ts'
 import { dataArea, flagName, groupEntry, placeOf, request, service, user } from './shape-entries.ts'
 import { type FileDraft, fileEntry } from './shape-files.ts'
 import { gentooFields } from './shape-gentoo.ts'
+import { initFields } from './shape-init.ts'
 import { image } from './shape-images.ts'
 import { guestTest } from './shape-tests.ts'
 import { budget, config, DEFAULT_ROOT, ramRootOf, rootFields, rootKind } from './shape-memory.ts'
@@ -229,6 +230,7 @@ const FIELDS: { readonly [K in keyof ProfileDraft]: Field<ProfileDraft[K]> } = {
     'Files, directories, symlinks and devices to add; they replace those of packages.',
   ),
   services: stack(service(), { nameOf: ({ name }) => name }, 'Services of the busybox init, in order.'),
+  ...initFields,
   hostname: scalar(
     string({ pattern: /^[A-Za-z0-9][A-Za-z0-9.-]{0,62}$/, expected: 'a host name' }),
     '',

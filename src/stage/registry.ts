@@ -11,6 +11,7 @@ import { eselect } from './eselect.ts'
 import { etc } from './etc.ts'
 import { filecaps } from './filecaps.ts'
 import { files } from './files.ts'
+import { init } from './init.ts'
 import { ldcache } from './ldcache.ts'
 import { modules } from './modules.ts'
 import { osRelease } from './os-release.ts'
@@ -36,6 +37,7 @@ export const STAGES: ReadonlyMap<string, Stage> = new Map(
     etc,
     filecaps,
     files,
+    init,
     ldcache,
     modules,
     osRelease,

@@ -59,6 +59,8 @@ test('an empty profile has the documented defaults', async () => {
     groups: [],
     files: [],
     services: [],
+    units: [],
+    runlevels: {},
     hostname: 'x-1',
     timezone: 'UTC',
     network: 'none',
@@ -66,6 +68,9 @@ test('an empty profile has the documented defaults', async () => {
     data: [],
     images: [],
     boot: { ready: 'stage5: ready', memory: 128, timeoutSeconds: 60 },
+    memory: 0,
+    budget: {},
+    config: { keys: [], mode: 'ephemeral', urls: [] },
     tests: [],
     pipeline: 'default',
   })
@@ -108,6 +113,8 @@ collisions: [{path: /usr/bin/x, owner: nginx}]
 users: [www, {name: app, uid: 1000, group: www, home: /srv, shell: /bin/sh, gecos: An app, groups: [adm]}]
 groups: [www, {name: adm, gid: 4}]
 services: [{name: web, run: nginx -g off, kind: once}, {name: sh, run: sh}]
+units: [sshd, -getty@tty1.service]
+runlevels: {default: [sshd]}
 hostname: web1
 timezone: Europe/Berlin
 network: dhcp
@@ -189,6 +196,8 @@ pipeline: fast
       { name: 'web', run: 'nginx -g off', kind: 'once' },
       { name: 'sh', run: 'sh', kind: 'respawn' },
     ],
+    units: ['sshd.service', '-getty@tty1.service'],
+    runlevels: { default: ['sshd'] },
     hostname: 'web1',
     timezone: 'Europe/Berlin',
     network: 'dhcp',
@@ -199,6 +208,9 @@ pipeline: fast
       { format: 'squashfs', options: { level: 15, blockSize: 131_072 } },
     ],
     boot: { ready: 'login:', memory: 256, timeoutSeconds: 120 },
+    memory: 0,
+    budget: {},
+    config: { keys: [], mode: 'ephemeral', urls: [] },
     tests: [],
     pipeline: 'fast',
   })
