@@ -25,19 +25,25 @@ export async function openSqliteEngine(path: string, options: SqliteOptions = {}
   const { ask } = thread
 
   async function* watch(prefix: string, revision: bigint, signal: AbortSignal): AsyncGenerator<ChangeSet> {
-    using _ = thread.watching()
-    for (let after = revision; !signal.aborted && !thread.isClosed(); ) {
-      const { compacted, sets, upTo } = await ask('changes', { kind: 'changes', prefix, after })
-      if (compacted)
-        throw new Stage5Error('S5_ENGINE_COMPACTED', `${path}: revision ${after} is no longer kept`, {
-          data: { path, revision: String(after) },
-        })
-      for (const set of sets) {
-        yield set
-        if (signal.aborted) return
+    const polling = thread.watching()
+    try {
+      for (let after = revision; !signal.aborted && !thread.isClosed(); ) {
+        const { compacted, sets, upTo } = await ask('changes', { kind: 'changes', prefix, after })
+        if (compacted)
+          throw new Stage5Error('S5_ENGINE_COMPACTED', `${path}: revision ${after} is no longer kept`, {
+            data: { path, revision: String(after) },
+          })
+        for (const set of sets) {
+          yield set
+          if (signal.aborted) return
+        }
+        if (upTo > after) after = upTo
+        else await thread.newer(Number(after), signal)
       }
-      if (upTo > after) after = upTo
-      else await thread.newer(Number(after), signal)
+    } catch (error) {
+      if (!thread.isClosed()) throw error
+    } finally {
+      polling[Symbol.dispose]()
     }
   }
 

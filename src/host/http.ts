@@ -1,4 +1,7 @@
-/** One GET over HTTP: proxies of the environment, bounded redirects, credentials never shown, failures sorted by hope. */
+/**
+ * HTTP. A transport GETs: proxies of the environment, bounded redirects, credentials never shown, failures sorted by hope.
+ * A caller POSTs to a service of our own: no proxy, no redirect, each request once.
+ */
 import { Buffer } from 'node:buffer'
 import { Stage5Error } from '../base/errors.ts'
 import type { Dispatcher } from 'undici'
@@ -115,6 +118,87 @@ export function openTransport(options: { connections: number; idleTimeoutMs: num
       if (opened) await (await opened).dispatcher.close()
     },
   }
+}
+
+export interface CallerOptions {
+  readonly connectTimeoutMs: number
+  /** Most requests at once to one origin; streams do not count. */
+  readonly connections: number
+  /** PEM: certificates to trust, and those of this client. */
+  readonly ca?: string | undefined
+  readonly cert?: string | undefined
+  readonly key?: string | undefined
+}
+
+export interface Caller {
+  /** One request, sent at most once, answered whole. @throws errors of the network; the reason of `signal` */
+  post(
+    url: string,
+    headers: { readonly [name: string]: string },
+    body: string,
+    signal: AbortSignal,
+  ): Promise<{ readonly status: number; readonly text: string }>
+  /** The same on a connection of its own, answered bit by bit. @throws also when nothing came for `silenceMs` */
+  stream(
+    url: string,
+    headers: { readonly [name: string]: string },
+    body: string,
+    silenceMs: number,
+    signal: AbortSignal,
+  ): Promise<{ readonly status: number; readonly body: AsyncIterable<Uint8Array> }>
+  close(): Promise<void>
+}
+
+export function openCaller(options: CallerOptions): Caller {
+  const { connectTimeoutMs, connections, ca, cert, key } = options
+  let opened: Promise<{ undici: typeof import('undici'); calls: Dispatcher; streams: Dispatcher }> | undefined
+  const open = () =>
+    (opened ??= import('undici').then((undici) => {
+      const connect = {
+        timeout: connectTimeoutMs,
+        ...(ca !== undefined && { ca }),
+        ...(cert !== undefined && { cert }),
+        ...(key !== undefined && { key }),
+      }
+      const common = { connect, allowH2: false, headersTimeout: 0 }
+      return {
+        undici,
+        calls: new undici.Agent({ ...common, connections, bodyTimeout: 0 }),
+        streams: new undici.Agent(common),
+      }
+    }))
+  return {
+    async post(url, headers, body, signal) {
+      const { undici, calls } = await open()
+      const sent = { method: 'POST', dispatcher: calls, signal, headers, body } as const
+      const response = await undici.request(url, sent)
+      return { status: response.statusCode, text: await response.body.text() }
+    },
+    async stream(url, headers, body, silenceMs, signal) {
+      const { undici, streams } = await open()
+      const sent = { method: 'POST', dispatcher: streams, signal, headers, body } as const
+      const response = await undici.request(url, {
+        ...sent,
+        headersTimeout: silenceMs,
+        bodyTimeout: silenceMs,
+      })
+      response.body.on('error', () => {})
+      return { status: response.statusCode, body: response.body }
+    },
+    async close() {
+      if (!opened) return
+      const { calls, streams } = await opened
+      await Promise.all([calls.destroy(), streams.destroy()])
+    },
+  }
+}
+
+/** Codes of failures that come before the first byte of a request is sent. */
+export function isUnsent(code: string): boolean {
+  return (
+    isHopeless(code) ||
+    /^(ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|UND_ERR_CONNECT_TIMEOUT)$/.test(code)
+  )
 }
 
 function failed(url: string, why: string): Stage5Error {
