@@ -1,7 +1,8 @@
 /**
- * What keeps things in the store: projects by their locks, outputs, and roots that were checked out.
+ * What keeps things in the store: projects by their locks, outputs, roots that were checked out, and pins.
  *
- * Each is a ref, `project:PATH`, `output:PATH` or `root:PATH`, and counts while the path exists.
+ * Each is a ref, `project:PATH`, `output:PATH`, `root:PATH` or `pin:PATH` (of a generation's record), and counts while
+ * the path exists.
  */
 import { existsSync } from 'node:fs'
 import { readdir, readFile } from 'node:fs/promises'
@@ -13,7 +14,7 @@ import type { Store } from '../store/store.ts'
 import { recordKey } from './unpack-all.ts'
 import { shownPath, type World } from './world.ts'
 
-export type Holder = 'project' | 'output' | 'root'
+export type Holder = 'project' | 'output' | 'root' | 'pin'
 
 /** Has the store know that `tree` is in use under `name`; nothing is written when it knows already. */
 export async function keep(store: Store, holder: Holder, name: string, tree: string): Promise<void> {
@@ -40,7 +41,7 @@ export interface Held {
 export async function holders(store: Store): Promise<readonly Held[]> {
   const found: Held[] = []
   for (const [ref, tree] of await store.refs()) {
-    const match = /^(project|output|root):([^]*)$/.exec(ref)
+    const match = /^(project|output|root|pin):([^]*)$/.exec(ref)
     if (!match) continue
     const [, holder, name] = match as unknown as [string, Holder, string]
     found.push({ ref, holder, name, tree, isGone: !existsSync(name) })
@@ -50,7 +51,7 @@ export async function holders(store: Store): Promise<readonly Held[]> {
 
 /** A holder in the words of people: `image out/shop_1_amd64`. */
 export function shownHolder(ref: string): string {
-  const match = /^(?:ref )?(project|output|root):([^]*)$/.exec(ref)
+  const match = /^(?:ref )?(project|output|root|pin):([^]*)$/.exec(ref)
   if (!match) return ref
   const [, holder = '', name = ''] = match
   return `${holder === 'output' ? 'image' : holder} ${shownPath(name)}`

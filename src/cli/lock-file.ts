@@ -1,7 +1,8 @@
 /** Lock files beside the profiles: found, read, made when missing, and written whole. */
-import { mkdir, open, readFile, rename, rm } from 'node:fs/promises'
+import { mkdir, readFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { Stage5Error } from '../base/errors.ts'
+import { writeWhole } from '../host/whole-file.ts'
 import { parseLock, printLock } from '../resolve/lock-text.ts'
 import type { Lock } from '../resolve/lock.ts'
 import type { Profile } from '../resolve/profile.ts'
@@ -28,20 +29,7 @@ export async function writeLock(world: World, lock: Lock): Promise<string> {
   const text = printLock(lock)
   if ((await readFile(path, 'utf8').catch(() => undefined)) === text) return path
   await mkdir(dirname(path), { recursive: true })
-  const fresh = `${path}.${process.pid}.tmp`
-  try {
-    const file = await open(fresh, 'w', 0o644)
-    try {
-      await file.writeFile(text)
-      await file.sync()
-    } finally {
-      await file.close()
-    }
-    await rename(fresh, path)
-  } catch (error) {
-    await rm(fresh, { force: true })
-    throw error
-  }
+  await writeWhole(path, text)
   return path
 }
 

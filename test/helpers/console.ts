@@ -58,7 +58,9 @@ function start(
 const FILTERS: readonly [RegExp, string][] = [
   [/sha256:[0-9a-f]{64}|\b[0-9a-f]{64}\b/g, '<sha256>'],
   [/(?<!\d)\d{8}\.[0-9a-f]{6}(?![0-9a-f])/g, '<version>'],
+  [/\bg(\d+)-[0-9a-f]{12}\b/g, 'g$1-<digest>'],
   [/\b\d+(?:\.\d+)? (?:KiB|MiB|B)\b/g, '<size>'],
+  [/\b\d{4}-\d\d-\d\d \d\d:\d\d\b/g, '<date>'],
   [/\b\d+\.\d s\b/g, '<time>'],
   [/^ +(?=<size>)/gm, ''],
 ]

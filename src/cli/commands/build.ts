@@ -2,6 +2,7 @@
 import type { Json } from '../../base/json.ts'
 import { type Command, listOption } from '../command.ts'
 import { build as buildProfile, plan } from '../flow.ts'
+import { addGeneration } from '../generations.ts'
 import { keep, keepProject } from '../kept.ts'
 import { settledLock, writeLock } from '../lock-file.ts'
 import { readManifest } from '../manifest.ts'
@@ -36,10 +37,11 @@ export const build: Command = {
     const manifest = await readManifest(directory)
     await keepProject(world)
     await keep(await world.store(), 'output', directory, manifest.root)
+    const { line, name } = await addGeneration(world, directory)
     const files = manifest.files.map(({ name, size }) => `${mebibytes(size).padStart(12)}  ${name}\n`)
     return {
-      data: { directory, manifest: manifest as unknown as Json },
-      text: `${shownPath(directory)}\n${files.join('')}`,
+      data: { directory, generation: `${line}/${name}`, manifest: manifest as unknown as Json },
+      text: `${shownPath(directory)}\n${files.join('')}generation ${line}/${name}\n`,
     }
   },
 }

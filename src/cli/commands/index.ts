@@ -8,6 +8,7 @@ import { delta, patch } from './delta.ts'
 import { diff } from './diff.ts'
 import { doctor } from './doctor.ts'
 import { explain } from './explain.ts'
+import { generations } from './generations.ts'
 import { lock } from './lock.ts'
 import { key } from './key.ts'
 import { gc } from './gc.ts'
@@ -26,6 +27,7 @@ export const COMMANDS: readonly Command[] = [
   checkout,
   why,
   whyNot,
+  generations,
   diff,
   delta,
   patch,

@@ -1,0 +1,257 @@
+/** Generations as a user meets them: added by builds, named, pinned, pruned; two builds at once. */
+import assert from 'node:assert/strict'
+import { existsSync, globSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { after, before, beforeEach, test } from 'node:test'
+import { digestOf } from '../../src/base/digest.ts'
+import { findGeneration } from '../../src/cli/generations.ts'
+import { openWorld } from '../../src/cli/world.ts'
+import { openStore } from '../../src/store/store.ts'
+import { expectConsole, stage5 } from '../helpers/console.ts'
+import { packedProject, type Project } from '../helpers/project.ts'
+
+interface Listed {
+  readonly line: string
+  readonly seq: number
+  readonly name: string
+  readonly directory: string
+  readonly manifest: string
+  readonly version: string
+  readonly pinned: boolean
+  readonly isHead: boolean
+  readonly isGone: boolean
+}
+
+let project: Project
+const at = (path: string): string => join(project.directory, path)
+
+before(async () => {
+  project = await packedProject()
+  writeFileSync(at('stages/filed.yaml'), 'stage5: 1\nstages: [files, strip, check, clamp]\n')
+})
+after(() => project[Symbol.dispose]())
+beforeEach(() => {
+  rmSync(at('.stage5'), { recursive: true, force: true })
+  rmSync(at('out'), { recursive: true, force: true })
+  writeShop('one')
+})
+
+/** A profile whose image changes with `text`, and its version too unless that is given. */
+function writeShop(text: string, version?: string): void {
+  const lines = [
+    'stage5: 1',
+    'repositories: [house]',
+    'packages: [app/shell]',
+    'kernel: none',
+    'images: [squashfs]',
+    'pipeline: filed',
+    ...(version === undefined ? [] : [`version: "${version}"`]),
+    'files:',
+    `  - {path: /etc/text, content: ${text}}`,
+    'variants:',
+    '  ssl: {files: [{path: /etc/ssl, content: yes}]}',
+    '',
+  ]
+  writeFileSync(at('profiles/word.yaml'), lines.join('\n'))
+}
+
+async function run(...words: string[]): Promise<string> {
+  const ran = await stage5(project.directory, words)
+  assert.equal(ran.code, 0, ran.stderr)
+  return ran.stdout
+}
+
+async function codeOf(...words: string[]): Promise<string> {
+  const { stdout } = await stage5(project.directory, [...words, '--json'])
+  return (JSON.parse(stdout) as { error: { code: string } }).error.code
+}
+
+async function list(...words: string[]): Promise<readonly Listed[]> {
+  return JSON.parse(await run('generations', ...words, '--json')) as Listed[]
+}
+
+async function build(text: string, version?: string): Promise<void> {
+  writeShop(text, version)
+  await run('build', 'word')
+}
+
+test('a build adds one, an equal build adds none, and what is said of it', async (t) => {
+  await build('one')
+  await build('one')
+  await build('two')
+  await run('build', 'word@ssl')
+  const all = await list()
+  assert.deepEqual(
+    all.map(({ line, seq, isHead }) => [line, seq, isHead]),
+    [
+      ['word', 1, false],
+      ['word', 2, true],
+      ['word-ssl', 1, true],
+    ],
+  )
+  for (const one of all) {
+    const [manifest] = globSync(join(one.directory, '*.manifest.json'))
+    const digest = digestOf(readFileSync(manifest as string))
+    assert.equal(one.manifest, digest)
+    assert.equal(one.name, `g${one.seq}-${digest.slice(7, 19)}`)
+  }
+  await run('generations', 'pin', 'word/g1')
+  await expectConsole(t, 'generations', project.directory, ['generations'])
+  await expectConsole(t, 'generations-unknown', project.directory, ['generations', 'wrod'])
+})
+
+test('every way to name one finds it', async () => {
+  await build('one')
+  await build('two')
+  await run('build', 'word@ssl')
+  const [first, second, ssl] = (await list()) as [Listed, Listed, Listed]
+  const words: [string, Listed][] = [
+    ['word', second],
+    ['word/latest', second],
+    ['word/g1', first],
+    ['word/1', first],
+    [`word/${first.version}`, first],
+    [`word/${first.name}`, first],
+    [first.name, first],
+    [first.name.slice(0, 8), first],
+    [first.version, first],
+    [first.directory, first],
+    ['out/word', second],
+    ['word@ssl', ssl],
+    ['word-ssl/g1', ssl],
+  ]
+  const world = openWorld(
+    { directory: project.directory, offline: true, locked: false, threads: 1 },
+    () => {},
+    new AbortController().signal,
+  )
+  for (const [word, expected] of words) {
+    const { line, name } = await findGeneration(world, word)
+    assert.deepEqual([line, name], [expected.line, expected.name], word)
+  }
+  for (const word of ['g1-', 'word/g9', 'word/latst', 'nothing', 'g7-00'])
+    await assert.rejects(findGeneration(world, word), { code: 'S5_GENERATION_UNKNOWN' })
+})
+
+test('prune keeps the newest, the pinned, the young, and what guests use', async () => {
+  for (const text of ['one', 'two', 'three', 'four', 'five']) await build(text)
+  const all = await list()
+  const names = async (): Promise<number[]> => (await list()).map(({ seq }) => seq)
+  await run('generations', 'pin', 'word/g1')
+  const used = all[1] as Listed
+  const store = await openStore(at('.store'))
+  await store.setRef('guest:web-1', used.manifest as `sha256:${string}`)
+  await store[Symbol.asyncDispose]()
+
+  await run('generations', 'prune', '--keep-days', '1')
+  assert.deepEqual(await names(), [1, 2, 3, 4, 5])
+  await run('generations', 'prune', '--keep', '1', '--dry-run')
+  assert.deepEqual(await names(), [1, 2, 3, 4, 5])
+  await run('generations', 'prune', '--keep', '2')
+  assert.deepEqual(await names(), [1, 2, 4, 5])
+  assert.ok(!existsSync((all[2] as Listed).directory))
+  for (const seq of [1, 2, 4, 5]) assert.ok(existsSync((all[seq - 1] as Listed).directory))
+  await run('generations', 'prune', '--keep', '0')
+  assert.deepEqual(await names(), [1, 2, 5])
+
+  const again = await openStore(at('.store'))
+  await again.setRef('guest:web-1', undefined)
+  await again[Symbol.asyncDispose]()
+  await run('generations', 'unpin', 'word/g1')
+  await run('generations', 'prune', 'word', '--keep', '0')
+  assert.deepEqual(await names(), [5])
+  await build('one')
+  assert.deepEqual(await names(), [5, 6])
+  assert.equal(await codeOf('generations', 'prune', 'wrod'), 'S5_GENERATION_UNKNOWN')
+  assert.equal(await codeOf('generations', 'prune', '--keep', 'all'), 'S5_USAGE')
+})
+
+test('the output of a rolled back profile has two generations and goes with the second', async () => {
+  await build('one')
+  await build('two')
+  await build('one')
+  const [first, , third] = (await list()) as [Listed, Listed, Listed]
+  assert.equal(first.directory, third.directory)
+  await run('generations', 'prune', '--keep', '0')
+  assert.deepEqual(
+    (await list()).map(({ seq, isGone }) => [seq, isGone]),
+    [[3, false]],
+  )
+})
+
+test('other bytes under one version: what was there is gone, and a pinned one is never replaced', async (t) => {
+  await build('one', '1')
+  writeShop('two', '1')
+  const ran = await stage5(project.directory, ['build', 'word'])
+  assert.equal(ran.code, 0)
+  assert.match(ran.stderr, /word\/g1-[0-9a-f]{12} is gone/)
+  assert.deepEqual(
+    (await list()).map(({ seq }) => seq),
+    [2],
+  )
+  await run('generations', 'pin', 'word')
+  const [before] = (await list()) as [Listed]
+  writeShop('three', '1')
+  await expectConsole(t, 'generations-pinned', project.directory, ['build', 'word'])
+  const [after] = (await list()) as [Listed]
+  assert.deepEqual(after, before)
+  const [manifest] = globSync(join(after.directory, '*.manifest.json'))
+  assert.equal(digestOf(readFileSync(manifest as string)), after.manifest)
+  assert.deepEqual(
+    globSync(at('out/.*')).map((path) => path.replace(at('out/'), '')),
+    [],
+  )
+})
+
+test('a folder that others removed is told, and pruned', async () => {
+  await build('one')
+  await build('two')
+  const [first] = (await list()) as [Listed]
+  rmSync(first.directory, { recursive: true })
+  assert.match(await run('generations'), /folder is gone/)
+  await run('generations', 'prune', '--keep', '1')
+  assert.deepEqual(
+    (await list()).map(({ seq }) => seq),
+    [2],
+  )
+})
+
+test('builds at the same time add one each, and no number twice', async () => {
+  const names = ['a', 'b', 'c']
+  for (const name of names) {
+    writeShop(name)
+    renameSync(at('profiles/word.yaml'), at(`profiles/at-once-${name}.yaml`))
+    const text = readFileSync(at(`profiles/at-once-${name}.yaml`), 'utf8')
+    writeFileSync(at(`profiles/at-once-${name}.yaml`), `${text}id: at-once\n`)
+  }
+  try {
+    await Promise.all(names.map((name) => run('build', `at-once-${name}`)))
+    assert.deepEqual(
+      (await list('at-once')).map(({ seq }) => seq),
+      [1, 2, 3],
+    )
+  } finally {
+    for (const name of names) rmSync(at(`profiles/at-once-${name}.yaml`))
+  }
+})
+
+test('a project that moved has its generations with it', async () => {
+  await build('one')
+  const moved = `${project.directory}-moved`
+  renameSync(project.directory, moved)
+  try {
+    const { stdout } = await stage5(moved, ['generations', '--json'])
+    const [one] = JSON.parse(stdout) as [Listed]
+    assert.ok(one.directory.startsWith(moved))
+    assert.equal(one.isGone, false)
+  } finally {
+    renameSync(moved, project.directory)
+  }
+})
+
+test('a record that is none is named', async () => {
+  await build('one')
+  const [path] = globSync(at('.stage5/generations/word/*.json'))
+  writeFileSync(path as string, '{"stage5": 9}\n')
+  assert.equal(await codeOf('generations'), 'S5_GENERATION_UNKNOWN')
+})
