@@ -6,10 +6,13 @@ import { makeDataDisk } from '../deploy/data-disk.ts'
 import { openBlocks } from '../jobs/blocks.ts'
 import { printLock } from '../resolve/lock-text.ts'
 import type { Profile } from '../resolve/profile.ts'
+import { DISK_FORMATS } from '../resolve/shape-images.ts'
 import { printTree, treeDigest } from '../tree/text.ts'
 import type { ImageOptions, Job } from './emit-job.ts'
 import { emitKernel, type Kernel, kernelRecord } from './emit-kernel.ts'
 import { emitDisks } from './emit-disk.ts'
+import { emitExtension, EXTENSIONS } from './emit-extension.ts'
+import { checkBudget, fitMemory } from './fit-memory.ts'
 import { emitNetboot, emitOneInitrd } from './emit-memory.ts'
 import { emitOci } from './emit-oci.ts'
 import {
@@ -48,13 +51,15 @@ export async function emitAll(world: World, recipe: Recipe, composed: Composed):
 
   const data = await emitData(job)
   const { base, verity, kernel, more } = await emitImages(job, wanted, data)
-  const { ready, memory } = profile.boot
+  const { ready } = profile.boot
+  const memory = profile.memory || profile.boot.memory
   const files = {
     ...kernelRecord(kernel),
     ...(base !== undefined && { base }),
     ...verityRecord(verity),
     ...more,
   }
+  checkBudget(job, base)
   const boot = { ...files, data: data.map((area) => ({ ...area })), ready, memory }
   const { digest } = await emitReports(job, boot)
   await store.blocks.flush()
@@ -74,8 +79,7 @@ interface Emitted {
 
 type Wanted = ReadonlyMap<string, ImageOptions>
 
-/** Formats of one and the same disk. */
-const DISKS: readonly string[] = ['disk', 'qcow2', 'vhd', 'containerdisk']
+const DISKS = DISK_FORMATS
 const FORMATS: readonly string[] = [
   'squashfs',
   'erofs',
@@ -85,6 +89,7 @@ const FORMATS: readonly string[] = [
   'verity',
   'initrd',
   'netboot',
+  ...EXTENSIONS,
   ...DISKS,
 ]
 /** Formats that are made of the base: it is written even when nobody asks for it by name. */
@@ -113,27 +118,47 @@ async function emitImages(job: Job, wanted: Wanted, data: readonly DataRecord[])
   const disks = new Set(DISKS.filter((format) => wanted.has(format)))
   const proved = wanted.has('verity') || disks.size > 0
   const verity = base && proved ? await emitVerityOf(job, base) : undefined
-  const kernel = job.profile.kernel.wanted ? await emitKernel(job, verity?.rootHash) : undefined
+  const kernel = job.profile.kernel.wanted
+    ? await fitMemory(job, await emitKernel(job, verity?.rootHash), base)
+    : undefined
   if (!base || !kernel) return { base, verity, kernel, more: {} }
   const more = {
     ...(wanted.has('initrd') && { oneInitrd: await emitOneInitrd(job, kernel, base) }),
     ...(wanted.has('netboot') && { netboot: await emitNetboot(job, kernel, base) }),
     ...(verity &&
       disks.size > 0 &&
-      (await emitDisks(job, { base, verity, kernel, data }, disks, wanted.get('disk')))),
+      (await emitDisks(job, { base, verity, kernel, data }, disks, diskOptions(wanted)))),
   }
   return { base, verity, kernel, more }
 }
 
-/** The root as what was asked for. @returns what guests use: squashfs, or erofs when that stands alone */
+/** The formats of one disk may each say a part; the profile was refused when two say different things. */
+function diskOptions(wanted: Wanted): ImageOptions {
+  return Object.assign({}, ...DISKS.map((format) => wanted.get(format) ?? {})) as ImageOptions
+}
+
+/** The root as what was asked for. @returns what guests use: what says `base: true`, else squashfs, else erofs */
 async function emitBase(job: Job, wanted: Wanted): Promise<string | undefined> {
   if (wanted.has('dir')) await emitDirectory(job)
   if (wanted.has('tar')) await emitTar(job)
   if (wanted.has('oci')) await emitOci(job)
+  for (const kind of EXTENSIONS) {
+    const options = wanted.get(kind)
+    if (options) await emitExtension(job, kind, options)
+  }
   const erofs = wanted.has('erofs') ? await emitErofs(job) : undefined
-  const options = wanted.get('squashfs')
+  const { base: _, ...options } = wanted.get('squashfs') ?? {}
   const needed = erofs === undefined && ON_BASE.some((format) => wanted.has(format))
-  return options !== undefined || needed ? await emitSquashfs(job, options ?? {}) : erofs
+  const squashfs = wanted.has('squashfs') || needed ? await emitSquashfs(job, options) : undefined
+  if (squashfs === undefined || erofs === undefined) return squashfs ?? erofs
+  const chosen = ['squashfs', 'erofs'].find((format) => wanted.get(format)?.['base'] === true)
+  if (chosen === undefined)
+    job.world.report({
+      kind: 'warning',
+      code: 'images.base',
+      message: `squashfs is the base of the guests, and erofs stands beside it; {format: erofs, base: true} in images: turns that round`,
+    })
+  return chosen === 'erofs' ? erofs : squashfs
 }
 
 async function emitData({
