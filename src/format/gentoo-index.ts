@@ -43,7 +43,7 @@ export function parseGentooIndex(file: string, bytes: Uint8Array): GentooIndex {
   if (buffer.at(-1) !== NEWLINE) throw refused(file, 'truncated', 'the index ends inside a line')
   const blocks = blocksOf(buffer, file)
   const header: GentooFields =
-    blocks.count === 0 ? new Map<string, string>() : new Block(blockText(buffer, blocks.rows, 0))
+    blocks.count === 0 ? new Map<string, string>() : blockAt(buffer, blocks.rows, 0)
   const version = header.get('VERSION')
   if (version === undefined || !/^[0-9]{1,9}$/.test(version) || Number(version) > 0)
     throw refused(
@@ -57,7 +57,7 @@ export function parseGentooIndex(file: string, bytes: Uint8Array): GentooIndex {
   const size = blocks.count - 1
   if (size < (count ?? 0)) throw refused(file, 'truncated', `expected ${count} packages, found ${size}`)
   const { rows } = blocks
-  const fields = (at: number): GentooFields => new Block(blockText(buffer, rows, at + 1))
+  const fields = (at: number): GentooFields => blockAt(buffer, rows, at + 1)
   const line = (place: number): string => {
     if (place === 0) return ''
     const text = buffer.toString('utf8', place, buffer.indexOf(NEWLINE, place))
@@ -152,17 +152,21 @@ function isProvides(bytes: Buffer, at: number): boolean {
   return bytes.toString('latin1', at, at + 8) === 'PROVIDES'
 }
 
-function blockText(bytes: Buffer, rows: Uint32Array, block: number): string {
-  return bytes.toString('utf8', rows[block * WIDTH + BEGIN], rows[block * WIDTH + END])
+function blockAt(bytes: Buffer, rows: Uint32Array, block: number): GentooFields {
+  const begin = rows[block * WIDTH + BEGIN] as number
+  const end = rows[block * WIDTH + END]
+  const isBehindLine = bytes[begin - 1] === NEWLINE
+  const text = bytes.toString('utf8', isBehindLine ? begin - 1 : begin, end)
+  return new Block(isBehindLine ? text : `\n${text}`)
 }
 
 /** The lines of one block, searched when a key is asked for: of thirty values few are. */
 class Block implements ReadonlyMap<string, string> {
-  /** Begins with the end of a line. */
   readonly #text: string
 
+  /** @param text begins with the end of the line before */
   constructor(text: string) {
-    this.#text = `\n${text}`
+    this.#text = text
   }
 
   get(key: string): string | undefined {

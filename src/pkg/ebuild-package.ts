@@ -123,7 +123,14 @@ export function packageOfEntry(
     isUnsigned: needsSignature && !path.endsWith('.gpkg.tar'),
     buildId: numbers['BUILD_ID'] as number,
     buildTime: numbers['BUILD_TIME'] as number,
-    file: { path, origin, size: numbers['SIZE'] as number, sums: sumsOf(entry) },
+    file: {
+      path,
+      origin,
+      size: numbers['SIZE'] as number,
+      get sums() {
+        return sumsOf(entry)
+      },
+    },
   })
 }
 
@@ -266,9 +273,7 @@ class EbuildPackage implements Package, GentooFacts {
   }
 
   #words(field: string): string[] {
-    return this.#text(field)
-      .split(/\s+/)
-      .filter((word) => word !== '')
+    return this.#text(field).match(/\S+/g) ?? []
   }
 }
 
@@ -294,5 +299,6 @@ function sumsOf(entry: EntryFields): PackageFile['sums'] {
 }
 
 function sorted(values: readonly string[]): readonly string[] {
+  if (values.every((value, at) => at === 0 || (values[at - 1] as string) < value)) return values
   return [...new Set(values)].sort()
 }

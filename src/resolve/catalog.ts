@@ -106,6 +106,8 @@ function onDemand<K, V>(make: (key: K) => V): (key: K) => V {
 /** A sorted list with the first of each build: what two suites or binhosts both list is one build. */
 function withoutCopies(packages: readonly Package[]): readonly Package[] {
   if (packages.length < 2) return packages
+  const builds = new Set(packages.map((pkg) => `${pkg.version} ${pkg.buildId} ${pkg.buildTime}`))
+  if (builds.size === packages.length) return packages
   const seen = new Set<string>()
   return packages.filter((pkg) => {
     const key = identityOf(pkg)
@@ -116,9 +118,8 @@ function withoutCopies(packages: readonly Package[]): readonly Package[] {
 /** What makes two lines of indexes the same build; the parts that decide quality are among them. */
 function identityOf(pkg: Package): string {
   const { version, arch, slot, subslot, use, buildId, buildTime, file, gentoo } = pkg
-  const { size, sums } = file
-  const parts = [version, arch, slot, subslot, use.join(' '), buildId, buildTime, size]
-  return [...parts, gentoo ? gentoo.mtime : sums.sha256].join('\0')
+  const parts = [version, arch, slot, subslot, use.join(' '), buildId, buildTime, file.size]
+  return [...parts, gentoo ? gentoo.mtime : file.sums.sha256].join('\0')
 }
 
 function tieKey(pkg: Package): string {

@@ -57,6 +57,8 @@ class Cdcl implements Search {
   #positions: [number, number, number] = [0, 0, 0]
   #propagated = 0
   #expanded = 0
+  /** Of the last call. */
+  #assumed: readonly Literal[] = []
   /** A clause that was false when it was added. */
   #pending = NONE
 
@@ -109,8 +111,7 @@ class Cdcl implements Search {
   }
 
   solve(assumptions: readonly Literal[], bounds: Bounds): Outcome {
-    this.#backtrack(0)
-    this.#positions = [0, 0, 0]
+    this.#keepPrefix(assumptions)
     const lastConflict = this.conflicts + bounds.conflicts
     const lastDecision = this.decisions + bounds.decisions
     for (;;) {
@@ -153,6 +154,16 @@ class Cdcl implements Search {
 
   trueVariables(): number[] {
     return this.#trail.filter((literal) => literal % 2 === 0).map((literal) => literal / 2)
+  }
+
+  /** Levels of assumptions that the last call made too stay as they are. */
+  #keepPrefix(assumptions: readonly Literal[]): void {
+    let same = 0
+    const most = Math.min(this.#limits.length, this.#assumed.length, assumptions.length)
+    while (same < most && this.#assumed[same] === assumptions[same]) same++
+    this.#backtrack(same)
+    if (same === 0) this.#positions = [0, 0, 0]
+    this.#assumed = assumptions
   }
 
   #store(literals: number[], fact: number): number {

@@ -97,8 +97,18 @@ export function openGentooRules(input: RulesInput, wanted: readonly Atom[]): Gen
     compiled.every(({ use }) => use.length === 0) &&
     forces.every(({ flags }) => flags.length === 0)
 
-  const settingsOf = (pkg: Package): readonly Compiled[] =>
-    compiled.filter(({ pattern }) => matchesPattern(pattern, pkg))
+  const named = byPattern(compiled)
+  const settingsOf = (pkg: Package): readonly Compiled[] => {
+    const own = named.get(pkg.name) ?? named.get('') ?? []
+    return own.length === 0 ? own : own.filter(({ pattern }) => matchesPattern(pattern, pkg))
+  }
+  const acceptance = new Map<string, boolean>()
+  const acceptsGenerally = (keywords: readonly string[]): boolean => {
+    const key = keywords.join(' ')
+    const known = acceptance.get(key) ?? acceptsKeywords(keywords, accepted)
+    acceptance.set(key, known)
+    return known
+  }
 
   /** How each flag is configured; those that someone named bind under `listed`. */
   function configured(
@@ -153,9 +163,11 @@ export function openGentooRules(input: RulesInput, wanted: readonly Atom[]): Gen
       if (chost !== '' && chosts.length > 0 && !chosts.some((pattern) => pattern.test(chost)))
         return { kind: 'chost', chost }
       const own = settingsOf(pkg)
-      const keywords = [...accepted, ...own.flatMap((setting) => setting.keywords ?? [])]
-      if (!acceptsKeywords(gentoo.keywords, keywords))
-        return { kind: 'keyword', keywords: gentoo.keywords, accepted: keywords }
+      const more = own.flatMap((setting) => setting.keywords ?? [])
+      const keywords = [...accepted, ...more]
+      const isAccepted =
+        more.length === 0 ? acceptsGenerally(gentoo.keywords) : acceptsKeywords(gentoo.keywords, keywords)
+      if (!isAccepted) return { kind: 'keyword', keywords: gentoo.keywords, accepted: keywords }
       const licenses = own.flatMap((setting) => setting.licenses ?? [])
       const test =
         licenses.length > 0 ? licenseTest([...(input.licenses ?? ['*']), ...licenses], groups) : general
@@ -167,6 +179,10 @@ export function openGentooRules(input: RulesInput, wanted: readonly Atom[]): Gen
     bound: boundTests,
     deviations: (pkg, gentoo) => {
       if (policy !== 'listed') return 0
+      if (bindsNothing && (input.profileUse ?? []).length === 0) {
+        const { defaultFlags, ownFlags } = gentoo
+        return ownFlags.filter((flag) => defaultFlags.includes(flag) !== pkg.use.includes(flag)).length
+      }
       const { states } = configured(pkg, gentoo)
       return gentoo.ownFlags.filter((flag) => states.get(flag) !== pkg.use.includes(flag)).length
     },
@@ -175,6 +191,20 @@ export function openGentooRules(input: RulesInput, wanted: readonly Atom[]): Gen
 
 type Compiled = Omit<Setting, 'keywords' | 'licenses'> &
   Partial<Setting> & { readonly pattern: Atom; readonly rank: number }
+
+/** Settings in their order by the name that they are for; under '' those with wildcards, which are in all lists. */
+function byPattern(settings: readonly Compiled[]): ReadonlyMap<string, readonly Compiled[]> {
+  const names = new Set(settings.map(({ pattern }) => pattern.name).filter((name) => !name.includes('*')))
+  const wild = settings.filter(({ pattern }) => pattern.name.includes('*'))
+  const lists = new Map<string, Compiled[]>([['', wild], ...[...names].map((name) => [name, []] as [string, Compiled[]])])
+  const exact = (name: string): readonly Compiled[][] => [lists.get(name) as Compiled[]]
+  for (const setting of settings) {
+    const { name } = setting.pattern
+    const targets = name.includes('*') ? [...names].flatMap(exact) : exact(name)
+    for (const list of targets) list.push(setting)
+  }
+  return lists
+}
 
 function patternOf(text: string): { readonly pattern: Atom; readonly rank: number } {
   const pattern = parseEbuildAtom(text, { kind: 'pattern' })
