@@ -4,7 +4,7 @@ import { StringDecoder } from 'node:string_decoder'
 export type Found =
   /** `line` is the whole line around the text, as far as it was there. */
   | { readonly found: true; readonly line: string; readonly ms: number }
-  | { readonly found: false; readonly why: 'timeout' | 'exited' }
+  | { readonly found: false; readonly why: 'timeout' | 'exited' | 'failed' }
 
 export interface Console {
   /** Every line from the first that is still kept, then as they come; ends with the guest. */
@@ -12,8 +12,9 @@ export interface Console {
   /**
    * Waits until the console shows `text`, searching from behind the text that the last `waitFor` found. Works on
    * unfinished lines too, such as a prompt. Only one may wait at a time.
+   * @param failure a line after which nobody needs to wait any longer
    */
-  waitFor(text: string, timeoutMs: number): Promise<Found>
+  waitFor(text: string, timeoutMs: number, failure?: RegExp): Promise<Found>
   /** The last lines, oldest first. */
   last(count: number): string[]
 }
@@ -74,7 +75,7 @@ export function consoleFeed(kept: number = KEPT): ConsoleFeed {
     }
   }
 
-  async function waitFor(wanted: string, timeoutMs: number): Promise<Found> {
+  async function waitFor(wanted: string, timeoutMs: number, failure?: RegExp): Promise<Found> {
     const began = performance.now()
     let over = false
     const timer = setTimeout(() => {
@@ -90,6 +91,8 @@ export function consoleFeed(kept: number = KEPT): ConsoleFeed {
           const line = text.slice(text.lastIndexOf('\n', at - 1) + 1, end < 0 ? undefined : end)
           return { found: true, line, ms: performance.now() - began }
         }
+        const lines = text.slice(Math.max(0, cursor - start), text.lastIndexOf('\n') + 1)
+        if (failure?.test(lines)) return { found: false, why: 'failed' }
         if (ended) return { found: false, why: 'exited' }
         if (over) return { found: false, why: 'timeout' }
         await changed.promise

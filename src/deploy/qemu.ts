@@ -190,21 +190,24 @@ export async function bootGuest(spec: GuestSpec, io: GuestIo): Promise<Guest> {
   }
 }
 
+/** Behind such a line no guest comes up. */
+const FAILURE = /stage5: cannot boot: |Kernel panic - /
+
 /**
  * Waits for the ready line of a guest.
  * @returns milliseconds since this call
  * @throws S5_NOT_BOOTED with the last console lines; the guest is left as it is
  */
 export async function waitReady(guest: Guest, ready: string, timeoutMs: number): Promise<number> {
-  const result = await guest.waitFor(ready, timeoutMs)
+  const result = await guest.waitFor(ready, timeoutMs, FAILURE)
   if (result.found) return result.ms
   const said = guest.last(20)
-  const reason = said.findLast((line) => /stage5: cannot boot: |Kernel panic - /.test(line))?.trim()
+  const reason = said.findLast((line) => FAILURE.test(line))?.trim()
   const { stderr } = result.why === 'exited' ? await guest.exited : { stderr: '' }
   const what =
     result.why === 'timeout'
       ? `no ${JSON.stringify(ready)} on the console within ${timeoutMs / 1000} s`
-      : `the guest ended before ${JSON.stringify(ready)} was on the console`
+      : `the guest ${result.why === 'failed' ? 'gave up' : 'ended'} before ${JSON.stringify(ready)} was on the console`
   const tail = [...said, ...stderr.split('\n')].filter((line) => line.trim() !== '')
   throw new Stage5Error(
     'S5_NOT_BOOTED',

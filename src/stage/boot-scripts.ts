@@ -62,7 +62,7 @@ for port in /sys/class/net/*; do
   [ "$(cat "$port/type")" = 1 ] && [ -e "$port/device" ] || continue
   port=\${port##*/}
   ip link set "$port" up
-  udhcpc -b -i "$port" -s /etc/stage5/udhcpc -p "/run/udhcpc.$port.pid" -t 5 -T 1 >/dev/null
+  udhcpc -b -i "$port" -s /etc/stage5/udhcpc -p "/run/udhcpc.$port.pid" -t 5 -T 1 >/dev/null 2>&1
   break
 done
 `

@@ -22,7 +22,7 @@ interface Params {
 
 export const services: Stage = {
   name: 'services',
-  version: 2,
+  version: 3,
   pick: ({ profile: { services: specs, network, kernel, boot }, ids, date }) =>
     asJson({ services: specs, network, modules: kernel.modules, ready: boot.ready, ids, date }),
   async run(input, params, { contents }) {
