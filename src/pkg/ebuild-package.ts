@@ -160,6 +160,10 @@ class EbuildPackage implements Package, GentooFacts {
   readonly #header: GentooHeader
   #dependencies: Map<RuntimeDependency, DepExpr> | undefined
   #needs: DepExpr | undefined
+  #arch: string | undefined
+  #eapi: string | undefined
+  #keywords: readonly string[] | undefined
+  #defaultFlags: readonly string[] | undefined
   #use: readonly string[] | undefined
   #iuse: readonly string[] | undefined
   #ownFlags: readonly string[] | undefined
@@ -183,7 +187,12 @@ class EbuildPackage implements Package, GentooFacts {
   }
 
   get arch(): string {
-    for (const [pattern, arch] of CHOST_ARCHES) if (pattern.test(this.chost)) return arch
+    return (this.#arch ??= this.#archOfChost())
+  }
+
+  #archOfChost(): string {
+    const { chost } = this
+    for (const [pattern, arch] of CHOST_ARCHES) if (pattern.test(chost)) return arch
     return this.#header.arch === '' ? 'any' : archOfGentoo(this.#header.arch)
   }
 
@@ -192,7 +201,7 @@ class EbuildPackage implements Package, GentooFacts {
   }
 
   get eapi(): string {
-    return this.#text('EAPI') || '0'
+    return (this.#eapi ??= this.#text('EAPI') || '0')
   }
 
   get repository(): string {
@@ -200,7 +209,7 @@ class EbuildPackage implements Package, GentooFacts {
   }
 
   get keywords(): readonly string[] {
-    return this.#words('KEYWORDS')
+    return (this.#keywords ??= this.#words('KEYWORDS'))
   }
 
   get license(): string {
@@ -232,7 +241,9 @@ class EbuildPackage implements Package, GentooFacts {
   }
 
   get defaultFlags(): readonly string[] {
-    return this.#words('IUSE').flatMap((flag) => (flag.startsWith('+') ? [flag.slice(1)] : []))
+    return (this.#defaultFlags ??= this.#words('IUSE').flatMap((flag) =>
+      flag.startsWith('+') ? [flag.slice(1)] : [],
+    ))
   }
 
   /** @see PMS 8, section 11.1.1: IUSE_EFFECTIVE */

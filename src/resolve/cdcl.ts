@@ -290,14 +290,26 @@ class Cdcl implements Search {
         const literal = this.#trail[this.#positions[tier]] as Literal
         if (literal % 2 === 1) continue
         for (const literals of (this.#required[literal / 2] as Required)[tier]) {
-          if (literals.some((one) => this.#valueOf(one) === TRUE)) continue
-          const open = literals.filter((one) => this.#valueOf(one) === UNKNOWN)
-          const choice = open.find((one) => this.#isFree(one)) ?? open[0]
-          if (choice !== undefined) return choice
+          const choice = this.#openLiteral(literals)
+          if (choice !== NONE) return choice
         }
       }
     }
     return NONE
+  }
+
+  /** Of literals of which none is true the one to make true: the first that costs nothing, else the first. */
+  #openLiteral(literals: readonly Literal[]): Literal {
+    let first = NONE
+    let free = NONE
+    for (const literal of literals) {
+      const value = this.#valueOf(literal)
+      if (value === TRUE) return NONE
+      if (value === FALSE) continue
+      if (first === NONE) first = literal
+      if (free === NONE && this.#isGroup[literal >> 1] && this.#isFree(literal)) free = literal
+    }
+    return free === NONE ? first : free
   }
 
   /** Whether a group's requirements all hold already. */
@@ -305,7 +317,7 @@ class Cdcl implements Search {
     const [first, second] = this.#required[literal >> 1] as Required
     const holds = (literals: readonly Literal[]): boolean =>
       literals.some((one) => this.#valueOf(one) === TRUE)
-    return (this.#isGroup[literal >> 1] as boolean) && first.every(holds) && second.every(holds)
+    return first.every(holds) && second.every(holds)
   }
 
   /** Derive the clause that would have prevented `conflict`, go back to where it decides something, and add it. */

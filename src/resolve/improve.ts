@@ -131,17 +131,21 @@ function betterBuilds(problem: Problem, choice: Choice, kept: readonly number[])
 
 /** The builds that are preferred to `pkg` in its slot, best first. */
 export function betterThan(choice: Choice, pkg: Package): readonly Package[] {
-  const peers = choice.visible(pkg.name).filter(({ slot }) => slot === pkg.slot)
-  return peers.slice(0, peers.indexOf(pkg))
+  const all = choice.visible(pkg.name)
+  const place = all.indexOf(pkg)
+  return place < 1 ? [] : all.slice(0, place).filter(({ slot }) => slot === pkg.slot)
 }
 
 /** How far `pkg` is from the best of its slot. */
 export function missed(choice: Choice, pkg: Package): { readonly versions: number; readonly builds: number } {
   const better = betterThan(choice, pkg)
+  if (better.length === 0) return NOTHING_MISSED
   const versions = new Set(better.map(({ version }) => version))
   versions.delete(pkg.version)
   return { versions: versions.size, builds: better.filter(({ version }) => version === pkg.version).length }
 }
+
+const NOTHING_MISSED = { versions: 0, builds: 0 }
 
 function missedBy(problem: Problem, choice: Choice, kept: readonly number[]): readonly [number, number] {
   let versions = 0
