@@ -30,7 +30,7 @@ async function main(argv: readonly string[]): Promise<void> {
     .exitOverride()
     .configureHelp({ sortSubcommands: false })
   addOptions(program, GLOBAL_OPTIONS)
-  for (const command of COMMANDS) addCommand(program, command)
+  for (const command of await wanted(argv)) addCommand(program, command)
   const asJson = argv.includes('--json')
   try {
     await program.parseAsync([...argv], { from: 'user' })
@@ -43,6 +43,18 @@ async function main(argv: readonly string[]): Promise<void> {
       process.exitCode = shown.exitCode
     }
   }
+}
+
+/** The command that is asked for, or all where that is not clear: commander then says what is wrong. */
+async function wanted(argv: readonly string[]): Promise<readonly Command[]> {
+  const takesValue = (word: string): boolean =>
+    GLOBAL_OPTIONS.some(({ flags }) => flags.includes('<') && flags.split(/[ ,]+/).includes(word))
+  let at = 0
+  while (argv[at]?.startsWith('-') && !['-h', '--help'].includes(argv[at] as string))
+    at += takesValue(argv[at] as string) ? 2 : 1
+  const name = argv[at] ?? ''
+  const load = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined
+  return load ? [await load()] : await Promise.all(Object.values(COMMANDS).map((each) => each()))
 }
 
 function addCommand(program: Program, command: Command): void {

@@ -6,15 +6,12 @@ import { fileURLToPath } from 'node:url'
 import pLimit from 'p-limit'
 import type { Report } from '../base/events.ts'
 import type { Limit } from '../base/limit.ts'
-import { type Fetcher, openFetcher } from '../host/fetch.ts'
-import { openArchive } from '../repo/archive.ts'
-import { openBinhost } from '../repo/binhost.ts'
-import { openNative } from '../repo/native.ts'
+import type { Fetcher } from '../host/fetch.ts'
 import type { Repository } from '../repo/repository.ts'
 import { loadRepository } from '../resolve/load-repository.ts'
 import type { Listed, ListDirectory, ReadFile } from '../resolve/project.ts'
 import { now } from '../host/clock.ts'
-import { openStore, type Store } from '../store/store.ts'
+import type { Store } from '../store/store.ts'
 
 export interface WorldOptions {
   readonly directory: string
@@ -41,7 +38,12 @@ export interface World extends AsyncDisposable {
   readonly repository: (name: string) => Promise<Repository>
 }
 
-const OPENERS = { debian: openArchive, native: openNative, gentoo: openBinhost } as const
+/** Each kind is read in when a repository of it is opened. */
+const OPENERS = {
+  debian: async () => (await import('../repo/archive.ts')).openArchive,
+  native: async () => (await import('../repo/native.ts')).openNative,
+  gentoo: async () => (await import('../repo/binhost.ts')).openBinhost,
+} as const
 
 /** The folder that holds the bundled profiles, repositories and stages. */
 const BUNDLE = resolve(fileURLToPath(new URL('../..', import.meta.url)))
@@ -71,16 +73,24 @@ export function openWorld(options: WorldOptions, report: Report, signal: AbortSi
   const repositories = new Map<string, Promise<Repository>>()
 
   const openTheStore = (): Promise<Store> => {
-    store ??= mkdir(storePath(), { recursive: true, mode: 0o700 }).then(() => openStore(storePath()))
+    store ??= openIt()
     return store
+  }
+
+  async function openIt(): Promise<Store> {
+    const { openStore } = await import('../store/store.ts')
+    await mkdir(storePath(), { recursive: true, mode: 0o700 })
+    return await openStore(storePath())
   }
 
   async function openRepository(name: string): Promise<Repository> {
     const spec = await loadRepository(name, read, list, locate)
     const opened = await openTheStore()
+    const { openFetcher } = await import('../host/fetch.ts')
     fetcher ??= openFetcher({ offline: options.offline, report })
     const repositoryWorld = { fetcher, directory: join(opened.downloads, name), now: () => now(), report }
-    return OPENERS[spec.kind](spec, repositoryWorld)
+    const open = await OPENERS[spec.kind]()
+    return open(spec, repositoryWorld)
   }
 
   return {

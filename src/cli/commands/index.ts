@@ -1,44 +1,27 @@
-/** Every command, in the order of `--help`. */
+/** Every command, in the order of `--help`; the file of one is read when it is asked for. */
 import type { Command } from '../command.ts'
-import { boot } from './boot.ts'
-import { build } from './build.ts'
-import { checkout } from './checkout.ts'
-import { dedupe } from './dedupe.ts'
-import { delta, patch } from './delta.ts'
-import { diff } from './diff.ts'
-import { doctor } from './doctor.ts'
-import { explain } from './explain.ts'
-import { generations } from './generations.ts'
-import { lock } from './lock.ts'
-import { key } from './key.ts'
-import { gc } from './gc.ts'
-import { index, pack } from './pack.ts'
-import { plan } from './plan.ts'
-import { repo } from './repo.ts'
-import { resolve } from './resolve.ts'
-import { store } from './store.ts'
-import { why, whyNot } from './why.ts'
 
-export const COMMANDS: readonly Command[] = [
-  lock,
-  plan,
-  build,
-  boot,
-  checkout,
-  why,
-  whyNot,
-  generations,
-  diff,
-  delta,
-  patch,
-  resolve,
-  repo,
-  explain,
-  doctor,
-  pack,
-  index,
-  key,
-  dedupe,
-  store,
-  gc,
-]
+export const COMMANDS: { readonly [name: string]: () => Promise<Command> } = {
+  lock: async () => (await import('./lock.ts')).lock,
+  plan: async () => (await import('./plan.ts')).plan,
+  build: async () => (await import('./build.ts')).build,
+  boot: async () => (await import('./boot.ts')).boot,
+  test: async () => (await import('./test.ts')).test,
+  checkout: async () => (await import('./checkout.ts')).checkout,
+  why: async () => (await import('./why.ts')).why,
+  'why-not': async () => (await import('./why.ts')).whyNot,
+  generations: async () => (await import('./generations.ts')).generations,
+  diff: async () => (await import('./diff.ts')).diff,
+  delta: async () => (await import('./delta.ts')).delta,
+  patch: async () => (await import('./delta.ts')).patch,
+  resolve: async () => (await import('./resolve.ts')).resolve,
+  repo: async () => (await import('./repo.ts')).repo,
+  explain: async () => (await import('./explain.ts')).explain,
+  doctor: async () => (await import('./doctor.ts')).doctor,
+  pack: async () => (await import('./pack.ts')).pack,
+  index: async () => (await import('./pack.ts')).index,
+  key: async () => (await import('./key.ts')).key,
+  dedupe: async () => (await import('./dedupe.ts')).dedupe,
+  store: async () => (await import('./store.ts')).store,
+  gc: async () => (await import('./gc.ts')).gc,
+}
