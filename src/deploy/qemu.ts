@@ -49,6 +49,11 @@ const MACHINES: { readonly [arch in GuestArch]: Machine } = {
   arm64: { program: 'qemu-system-aarch64', machine: 'virt', console: 'ttyAMA0' },
 }
 
+/** The program of QEMU that runs guests of this architecture. */
+export function qemuProgram(arch: GuestArch): string {
+  return MACHINES[arch].program
+}
+
 /** Program and arguments that run this guest; `interactive` gives it the terminal (Ctrl-A X ends it). */
 export function qemuArguments(spec: GuestSpec, interactive = false): string[] {
   const { program, machine, console } = MACHINES[spec.arch]

@@ -83,3 +83,13 @@ export async function measureFile(path: string): Promise<{ size: number; digest:
     await file.close()
   }
 }
+
+/** The digest of a file that is only read. */
+export async function digestFile(path: string): Promise<Digest> {
+  const file = await open(path, 'r')
+  try {
+    return `sha256:${await hashFile(file)}`
+  } finally {
+    await file.close()
+  }
+}
