@@ -19,6 +19,10 @@ export const CODES = {
     summary: 'A package or a dependency is not written as its scheme demands.',
     help: 'Debian: `nginx`, `libc6 (>= 2.36)`, `libc6>=2.36`. Native packages: `app/shop`, `app/shop ^2.1`, flags in brackets as in `app/shop[ssl,-ldap]`, a build as `#3`. A native package names a Debian one with `deb:` in front. Gentoo: `net-misc/curl`, `>=dev-lang/php-8.3:8.3[fpm,-apache2]`; a version needs an operator in front of the whole.',
   },
+  S5_BUDGET_EXCEEDED: {
+    summary: 'An output is larger than the profile allows.',
+    help: 'The message has the size, the limit of `budget:` in the profile, and the packages that take most of the root (before compression). Nothing was left in out/. Take packages out, strip more, or raise the limit.',
+  },
   S5_CHECK_FAILED: {
     summary: 'Something in the composed root needs a file that is not there.',
     help: 'After stripping, every ELF dependency, interpreter, #! line and symlink must resolve. Each finding names the file, its owner and the rule that removed what it needs. Add a package, keep the file with `strip: {keep: [...]}`, or allow the finding with a reason under `allow:`.',
@@ -146,6 +150,10 @@ export const CODES = {
   S5_LOCK_SYNTAX: {
     summary: 'A lock file cannot be read.',
     help: 'Lock files are written by stage5; undo the edit or run `stage5 lock PROFILE` again.',
+  },
+  S5_MEMORY_SHORT: {
+    summary: 'Guests would not come up with the memory that the profile gives them.',
+    help: 'The message has the arithmetic for each way of starting: a base in the initrd stands twice in memory while the kernel unpacks it, and with a tmpfs rootfs it must fit into half of what is left. `stage5 plan` compares the ways. Make the base smaller, boot from a disk, use `boot: overlay`, or raise `memory:`.',
   },
   S5_MERGE_TYPE: {
     summary: 'One package has a directory where another has something else.',
