@@ -147,7 +147,8 @@ async function emitBase(job: Job, wanted: Wanted): Promise<string | undefined> {
     if (options) await emitExtension(job, kind, options)
   }
   const erofs = wanted.has('erofs') ? await emitErofs(job) : undefined
-  const { base: _, ...options } = wanted.get('squashfs') ?? {}
+  const given = Object.entries(wanted.get('squashfs') ?? {})
+  const options = Object.fromEntries(given.filter(([key]) => key !== 'base'))
   const needed = erofs === undefined && ON_BASE.some((format) => wanted.has(format))
   const squashfs = wanted.has('squashfs') || needed ? await emitSquashfs(job, options) : undefined
   if (squashfs === undefined || erofs === undefined) return squashfs ?? erofs

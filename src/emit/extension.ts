@@ -4,6 +4,7 @@
  * @see UAPI.4 "Extension Images", systemd-sysext(8)
  */
 import { Stage5Error } from '../base/errors.ts'
+import { type Json, stableJson } from '../base/json.ts'
 import type { Contents } from '../tree/contents.ts'
 import { withEntries } from '../tree/edit.ts'
 import { selectNames } from '../tree/select.ts'
@@ -104,8 +105,7 @@ function linkCounts(tree: Tree): Uint32Array {
 
 /** Times do not count: the same file of a later build is the same file. */
 function isSame(one: Inode, other: Inode): boolean {
-  const plain = (inode: Inode): string => JSON.stringify(Object.entries({ ...inode, mtime: 0 }).sort())
-  return plain(one) === plain(other)
+  return stableJson({ ...one, mtime: 0 } as Json) === stableJson({ ...other, mtime: 0 } as Json)
 }
 
 /** The text of extension-release.NAME. */

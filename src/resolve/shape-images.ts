@@ -139,7 +139,7 @@ export function imageProblems(images: readonly ImageSpec[]): readonly string[] {
     if (first && other)
       problems.push(
         `${first.format} and ${other.format} are formats of one disk: expected one ${key} for both, ` +
-          `found ${String(first.options[key])} and ${String(other.options[key])}`,
+          `found ${JSON.stringify(first.options[key])} and ${JSON.stringify(other.options[key])}`,
       )
   }
   return problems
