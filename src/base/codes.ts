@@ -71,6 +71,10 @@ export const CODES = {
     summary: 'The store of the fleet does not answer.',
     help: 'The message says whether the request was sent: if it was, its outcome is unknown, and stage5 reads again before it decides. Guests keep running; nothing is granted and nothing released until the store answers. For etcd, look at `etcdctl endpoint health`: a majority of the members must be up.',
   },
+  S5_DRIVER_NONE: {
+    summary: 'The guests of this group are not run from here.',
+    help: 'With `driver: pull` guests follow what is published and switch themselves. To run or switch guests from this host, give their group the driver qemu, dir, libvirt or exec.',
+  },
   S5_FETCH_FAILED: {
     summary: 'A file could not be downloaded.',
     help: 'The address, the status and the number of attempts are in the message. Check the network and the proxy settings (HTTP_PROXY, HTTPS_PROXY, NO_PROXY). With --offline only what was fetched before is used.',
@@ -181,8 +185,8 @@ export const CODES = {
     help: 'Run `stage5 build PROFILE` first.',
   },
   S5_PACKAGE_INVALID: {
-    summary: 'What a native package shall be called or need cannot be.',
-    help: 'A name is category/name in lower case, a version is semantic (1.2.3), flags are words such as "ssl -ldap", and dependencies are atoms: `app/lib ^1.2 [ssl]`, or `deb:libssl3 (>= 3.0)` for a Debian package.',
+    summary: 'What a package shall be called or need cannot be.',
+    help: 'A name is category/name in lower case, a version is semantic (1.2.3), flags are words such as "ssl -ldap", and dependencies are atoms: `app/lib ^1.2 [ssl]`, or `deb:libssl3 (>= 3.0)` for a Debian package. With --format gpkg versions, slots, flags and dependencies are those of ebuilds (PMS).',
   },
   S5_PACKAGE_UNKNOWN: {
     summary: 'No repository of the profile has a package of this name.',
@@ -235,6 +239,10 @@ export const CODES = {
   S5_STORE_VERSION: {
     summary: 'The store was written by another version of stage5.',
     help: 'Stores are caches: point STAGE5_STORE to another folder, or delete this one.',
+  },
+  S5_TOKEN_STALE: {
+    summary: 'A command to a guest is older than one that it has obeyed already.',
+    help: 'Each grant to disturb a guest has a token that only grows, and the guest remembers the highest one. A controller that was paused and woke up, or a command that came late, is refused so that it cannot undo newer decisions. Nothing was changed; whoever leads now goes on.',
   },
   S5_TOOL_FAILED: {
     summary: 'A tool that stage5 calls ended with an error.',

@@ -74,10 +74,30 @@ export async function packDirectory(directory: string, options: PackOptions): Pr
   await chmod(described, 0o644)
   await utimes(described, time, time)
   const tar = join(scratch.path, 'package.tar')
-  await run(tarArguments(directory, scratch.path, tar, time, options.keepOwners === true), {
-    ...(options.signal ? { signal: options.signal } : {}),
+  await archiveFolder(directory, tar, {
+    prefix: 'root',
+    time,
+    keepOwners: options.keepOwners === true,
+    first: scratch.path,
+    ...(options.signal && { signal: options.signal }),
   })
-  return await compress(tar, join(options.out, nativeFileName(metadata)), options.signal)
+  return await compressTar(tar, join(options.out, nativeFileName(metadata)), options.signal)
+}
+
+export interface ArchiveOptions {
+  /** Directory of the archive in which the folder lies. */
+  readonly prefix: string
+  /** Seconds since 1970: no file is younger. */
+  readonly time: number
+  readonly keepOwners: boolean
+  /** Folder with a `package.yaml` that comes first. */
+  readonly first?: string
+  readonly signal?: AbortSignal
+}
+
+/** Writes a folder as tar. @throws S5_TOOL_MISSING, S5_TOOL_FAILED */
+export async function archiveFolder(directory: string, tar: string, options: ArchiveOptions): Promise<void> {
+  await run(tarArguments(directory, tar, options), options.signal ? { signal: options.signal } : {})
 }
 
 function metadataOf(options: PackOptions, installedSize: number, time: number): NativeMetadata {
@@ -111,10 +131,8 @@ function invalid(message: string): Stage5Error {
  */
 function tarArguments(
   directory: string,
-  scratch: string,
   tar: string,
-  time: number,
-  keepOwners: boolean,
+  { prefix, time, keepOwners, first }: ArchiveOptions,
 ): string[] {
   return [
     'tar',
@@ -132,9 +150,8 @@ function tarArguments(
     '--no-acls',
     '--no-selinux',
     // Member names and the targets of hard links, but not those of symlinks.
-    String.raw`--transform=flags=rSh;s,^\.\(/\|$\),root\1,`,
-    `--directory=${scratch}`,
-    'package.yaml',
+    String.raw`--transform=flags=rSh;s,^\.\(/\|$\),${prefix}\1,`,
+    ...(first === undefined ? [] : [`--directory=${first}`, 'package.yaml']),
     `--directory=${directory}`,
     '.',
   ]
@@ -143,7 +160,7 @@ function tarArguments(
 const SLASH = Uint8Array.of(0x2f)
 
 /** Sizes and times of what is there. @throws S5_ARCHIVE_REFUSED for devices, FIFOs and sockets */
-async function survey(directory: string): Promise<{ bytes: number; newest: number }> {
+export async function survey(directory: string): Promise<{ bytes: number; newest: number }> {
   const top = await lstat(directory).catch(() => undefined)
   if (!top?.isDirectory())
     throw new Stage5Error('S5_FILE_MISSING', `there is no directory ${directory}`, {
@@ -176,7 +193,8 @@ function seconds(entry: Stats): number {
   return Math.max(0, Math.floor(entry.mtimeMs / 1000))
 }
 
-async function compress(tar: string, file: string, signal?: AbortSignal): Promise<Packed> {
+/** The tar through zstd, whole under its name or not at all. */
+export async function compressTar(tar: string, file: string, signal?: AbortSignal): Promise<Packed> {
   const zstd = createReadStream(tar, { highWaterMark: 1 << 20 }).pipe(
     createZstdCompress({
       params: {

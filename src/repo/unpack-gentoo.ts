@@ -3,7 +3,8 @@ import type { Bodies } from '../tree/bodies.ts'
 import type { Unpacked } from '../tree/unpacked.ts'
 import { checkTrust, type Trust } from './package-trust.ts'
 import { type RandomSource, withSource } from './source.ts'
-import { unpackGpkgFrom, verifyGpkg } from './unpack-gpkg.ts'
+import { readGpkgInfo, unpackGpkgFrom, verifyGpkg } from './unpack-gpkg.ts'
+import { checkBuildInfo } from './unpack-metadata.ts'
 import { refusing } from './unpack.ts'
 import { type GentooOptions, readXpak, unpackXpakFrom } from './unpack-xpak.ts'
 
@@ -30,6 +31,25 @@ export function verifyGentoo(
       if (await isGpkg(source)) return void (await verifyGpkg(source, name, signal, trust))
       checkTrust(trust, false, name)
       await readXpak(source, name)
+    }),
+  )
+}
+
+/**
+ * Build-info of a package whose form is whole, as byte strings by name; signatures are not looked at.
+ * @throws S5_ARCHIVE_REFUSED
+ */
+export function readBuildInfo(
+  file: string,
+  options: { readonly label: string; readonly signal: AbortSignal },
+): Promise<{ readonly [key: string]: string }> {
+  return withSource(file, options.label, (source) =>
+    refusing(source, options, async (name) => {
+      const values = (await isGpkg(source))
+        ? await readGpkgInfo(source, name, options.signal)
+        : (await readXpak(source, name)).values
+      checkBuildInfo(name, values)
+      return values
     }),
   )
 }

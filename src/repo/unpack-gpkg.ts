@@ -78,6 +78,18 @@ export function unpackGpkgFrom(
 }
 
 /**
+ * The members of build-info of a container whose Manifest holds, as byte strings sorted by name.
+ * @throws S5_ARCHIVE_REFUSED
+ */
+export async function readGpkgInfo(
+  source: RandomSource,
+  name: string,
+  signal: AbortSignal,
+): Promise<{ [key: string]: string }> {
+  return await readMetadata(source, name, await verifyGpkg(source, name, signal), signal)
+}
+
+/**
  * Every check that needs no unpacking: layout, Manifest, sizes and hashes of all members, signatures.
  * @param trust without it no signature is looked at
  * @see GLEP 78, "The container format" and "Manifest"

@@ -9,7 +9,7 @@ import {
   makeGpkg,
   makeXpak,
   makeXpakSegment,
-  manifestLine,
+  manifestLineOf,
   type XpakEntry,
 } from '../helpers/gentoo-packages.ts'
 import { makeTar, packed, type Packing, type TarSpec } from '../helpers/pack.ts'
@@ -206,7 +206,7 @@ export const GPKG_CASES: readonly GentooCase[] = [
   gpkg('two metadata archives', 'layout', { members: added({ name: 'metadata.tar', data: makeTar([]) }) }),
   gpkg('a member that is not listed', 'unlisted', { members: added({ ...NOTE, line: '' }) }),
   gpkg('the marker is not listed', 'unlisted', { members: replaced('gpkg-1', () => ({ line: '' })) }),
-  gpkg('a listed member that is not there', 'missing-member', { manifest: (text) => `${text}${manifestLine(NOTE)}\n` }),
+  gpkg('a listed member that is not there', 'missing-member', { manifest: (text) => `${text}${manifestLineOf(NOTE)}\n` }),
   gpkg('a further member that is listed', GOOD, { members: added(NOTE) }),
   gpkg('a member in another directory', 'layout', { container: (entries) => [...entries, { name: 'other/note', data: 'x' }] }),
   gpkg('a member without a directory', 'layout', { container: (entries) => [{ name: 'gpkg-1' }, ...entries] }),
@@ -242,7 +242,7 @@ export const GPKG_CASES: readonly GentooCase[] = [
   gpkg('a member twice in the Manifest', 'duplicate', { manifest: (text) => `${text}${text.split('\n')[0]}\n` }),
   gpkg('an empty Manifest', 'unlisted', { manifest: () => '' }),
   gpkg('a member whose bytes changed', 'digest', {
-    members: replaced('image', (member) => ({ line: manifestLine(member), data: Buffer.from(member.data).fill(0, member.data.length - 1) })),
+    members: replaced('image', (member) => ({ line: manifestLineOf(member), data: Buffer.from(member.data).fill(0, member.data.length - 1) })),
   }),
 
   gpkg('metadata outside metadata/', 'layout', { members: metadataWith({ name: 'SLOT2', data: 'x' }) }),

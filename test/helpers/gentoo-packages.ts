@@ -1,8 +1,12 @@
-/** Gentoo packages and binhosts from short literals, right or wrong on purpose. Bytes are written by hand here. */
+/**
+ * Gentoo packages and binhosts from short literals, right or wrong on purpose: gpkg by the writer of `stage5 pack`, with
+ * changes on the way; the bytes of xpak are written by hand.
+ */
 import { createHash } from 'node:crypto'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { gzipSync } from 'node:zlib'
+import { manifestLine, manifestMember, metadataTar } from '../../src/format/gpkg-write.ts'
 import { bytesOf, makeTar, packed, type Packing, type TarSpec } from './pack.ts'
 
 const u32 = (value: number): Buffer => {
@@ -117,18 +121,16 @@ const ENDINGS: { readonly [kind in Packing]: string } = {
   lz4: '.lz4',
 }
 
-export function manifestLine({ name, data }: GpkgMemberSpec): string {
-  const hex = (algorithm: string): string => createHash(algorithm).update(data).digest('hex')
-  return `DATA ${name} ${data.length} SHA512 ${hex('sha512')} BLAKE2B ${hex('blake2b512')}`
+export function manifestLineOf({ name, data }: GpkgMemberSpec): string {
+  return manifestLine(manifestMember(name, data))
 }
 
 /** A whole `.gpkg.tar`, members in the order of Portage. */
 export function makeGpkg(spec: GpkgSpec = {}): Buffer {
   const { info = {}, files = [], packing = 'zst', directory = 'demo-1.0-1', sign } = spec
   const ending = ENDINGS[packing]
-  const metadata = makeTar(
-    entriesOf(info).map(({ name, value }) => ({ name: `metadata/${name}`, data: value })),
-  )
+  const values = new Map(entriesOf(info).map(({ name, value }) => [name, bytesOf(value)]))
+  const metadata = metadataTar(values, 1_700_000_000)
   const image = makeTar([{ name: 'image/' }, ...files])
   const plain: GpkgMemberSpec[] = [
     { name: 'gpkg-1', data: Buffer.alloc(0) },
@@ -141,7 +143,7 @@ export function makeGpkg(spec: GpkgSpec = {}): Buffer {
       : [member],
   )
   const members = spec.members?.(signed) ?? signed
-  const lines = members.map((member) => member.line ?? manifestLine(member)).filter((line) => line !== '')
+  const lines = members.map((member) => member.line ?? manifestLineOf(member)).filter((line) => line !== '')
   const text = `${lines.join('\n')}\n`
   const manifest = spec.manifest?.(text) ?? text
   const entries: TarSpec[] = [
