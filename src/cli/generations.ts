@@ -113,6 +113,19 @@ export async function findGeneration(world: World, text: string): Promise<Genera
 }
 
 /**
+ * A generation by a name that can be nothing else: not by its line alone, which is a profile.
+ * @throws S5_GENERATION_UNKNOWN for `LINE/…` of a line that has no such generation
+ */
+export async function generationNamed(world: World, text: string): Promise<Generation | undefined> {
+  const known = await readAll(world)
+  if (known.some((one) => isOfLine(one, text))) return undefined
+  const [line = ''] = text.split('/', 1)
+  const isOne =
+    matching(known, text).length > 0 || (line !== text && known.some((one) => isOfLine(one, line)))
+  return isOne ? await findKnown(world, text) : undefined
+}
+
+/**
  * Stands before an output folder is replaced.
  * @throws S5_GENERATION_PINNED when other bytes would take the place of a pinned generation
  */

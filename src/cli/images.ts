@@ -1,9 +1,10 @@
-/** Images as arguments of a command: a file, or the base of an output folder; with the layout beside it. */
+/** Images as arguments of a command: a file, or the base of a build; with the layout beside it. */
 import { type FileHandle, open, readFile, stat } from 'node:fs/promises'
 import { basename, join, resolve } from 'node:path'
 import { Stage5Error } from '../base/errors.ts'
 import { layoutOfSquashfs, type ReadableImage } from '../emit/delta.ts'
 import { type Layout, parseLayout } from '../format/delta.ts'
+import { generationNamed, generationsOf } from './generations.ts'
 import { readManifest } from './manifest.ts'
 import { shownPath, type World } from './world.ts'
 
@@ -11,10 +12,16 @@ export interface OpenImage extends ReadableImage, AsyncDisposable {
   readonly path: string
 }
 
-/** @throws S5_FILE_MISSING, S5_OUTPUT_MISSING */
+/**
+ * @param word a file, an output folder or a generation
+ * @throws S5_FILE_MISSING, S5_OUTPUT_MISSING, S5_GENERATION_UNKNOWN
+ */
 export async function openImage(world: World, word: string): Promise<OpenImage> {
   const given = resolve(world.directory, word)
   const found = await stat(given).catch(() => undefined)
+  const known = found ? [] : await generationsOf(world, word)
+  const generation = found ? undefined : (known.at(-1) ?? (await generationNamed(world, word)))
+  if (generation) return await openPlain(await baseOf(generation.directory))
   return await openPlain(found?.isDirectory() ? await baseOf(given) : given)
 }
 

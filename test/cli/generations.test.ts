@@ -255,3 +255,68 @@ test('a record that is none is named', async () => {
   writeFileSync(path as string, '{"stage5": 9}\n')
   assert.equal(await codeOf('generations'), 'S5_GENERATION_UNKNOWN')
 })
+
+/** A profile whose files are accounts, units and links besides. */
+function writeUnits(...lines: string[]): void {
+  writeShop('units')
+  const path = at('profiles/word.yaml')
+  const text = readFileSync(path, 'utf8')
+  writeFileSync(path, text.replace('files:\n', `files:\n${lines.map((line) => `  - ${line}\n`).join('')}`))
+}
+
+async function buildTwo(): Promise<void> {
+  writeUnits(
+    '{path: /etc/passwd, content: "root:x:0:0::/:/bin/sh\\nold:x:5:5::/:/bin/sh\\nweb:x:7:7::/:/bin/sh\\n"}',
+    '{path: /etc/systemd/system/old.service, content: old}',
+    '{path: /usr/lib/systemd/system/web.service, content: one}',
+  )
+  await run('build', 'word')
+  writeUnits(
+    '{path: /etc/passwd, content: "root:x:0:0::/:/bin/sh\\nweb:x:7:7::/srv:/bin/sh\\nnew:x:9:9::/:/bin/sh\\n"}',
+    '{path: /usr/lib/systemd/system/web.service, content: two}',
+    '{path: /usr/lib/systemd/system/new.timer, content: "n|w"}',
+    '{path: /etc/systemd/system/timers.target.wants/new.timer, link: /usr/lib/systemd/system/new.timer}',
+  )
+  await run('build', 'word')
+}
+
+test('diff of two generations, for people, for a ticket and for a program', async (t) => {
+  await buildTwo()
+  await expectConsole(t, 'diff-generations', project.directory, ['diff', 'word/g1', 'word/latest'])
+  await expectConsole(t, 'diff-markdown', project.directory, ['diff', 'word/1', 'word/2', '--markdown'])
+  const found = JSON.parse(await run('diff', 'word/g1', 'word/g2', '--json')) as Record<string, unknown>
+  assert.deepEqual(found['users'], { added: ['new'], removed: ['old'], changed: ['web'] })
+  assert.deepEqual(found['services'], {
+    added: ['new.timer'],
+    removed: ['old.service'],
+    changed: ['web.service'],
+  })
+  assert.deepEqual(found['enabled'], { added: ['timers.target.wants/new.timer'], removed: [], changed: [] })
+  // Without the store, accounts are not known; everything else is read from the outputs.
+  rmSync(at('.store'), { recursive: true })
+  const without = JSON.parse(await run('diff', 'word/g1', 'word/g2', '--json')) as Record<string, unknown>
+  assert.deepEqual(without, { ...found, users: null })
+})
+
+test('generations are checked out, and sent as deltas', async () => {
+  await buildTwo()
+  await run('checkout', 'word/g1', 'root-1')
+  await run('checkout', 'word', 'root-2')
+  assert.equal(readFileSync(at('root-1/usr/lib/systemd/system/web.service'), 'utf8'), 'one')
+  assert.equal(readFileSync(at('root-2/usr/lib/systemd/system/web.service'), 'utf8'), 'two')
+  const [first, second] = (await list()) as [Listed, Listed]
+  const image = ({ directory }: Listed): string => globSync(join(directory, '*.squashfs'))[0] as string
+  await run('delta', 'word/g1', 'word', '-o', 'd.delta')
+  await run('patch', first.name, 'd.delta', '-o', 'new.squashfs')
+  assert.deepEqual(readFileSync(at('new.squashfs')), readFileSync(image(second)))
+  for (const words of [
+    ['checkout', 'word/g9', 'root-9'],
+    ['delta', 'word/g9', 'word', '-o', 'x'],
+    ['diff', 'word/g9', 'word/g1'],
+    ['boot', '--generation', 'word/g9'],
+  ])
+    assert.equal(await codeOf(...words), 'S5_GENERATION_UNKNOWN', words.join(' '))
+  assert.equal(await codeOf('boot', '--generation', 'word/g1'), 'S5_KERNEL_MISSING')
+  assert.equal(await codeOf('boot', 'word', '--generation', 'word/g1'), 'S5_USAGE')
+  for (const name of ['root-1', 'root-2', 'd.delta', 'new.squashfs']) rmSync(at(name), { recursive: true })
+})

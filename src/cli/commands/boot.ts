@@ -1,8 +1,10 @@
 /** `stage5 boot PROFILE`: run the newest output in QEMU, with its data disks, on the console. */
+import { Stage5Error } from '../../base/errors.ts'
 import { bootGuest, type Guest, type GuestSpec, waitReady } from '../../deploy/qemu.ts'
-import { type Command, textOption } from '../command.ts'
+import { type Command, textOption, type Words } from '../command.ts'
+import { findGeneration } from '../generations.ts'
 import { guestSpec } from '../guest-spec.ts'
-import { findOutput } from '../manifest.ts'
+import { findOutput, type Manifest, readManifest } from '../manifest.ts'
 import { parseSeconds } from '../quantities.ts'
 import { loadRecipe } from '../recipe.ts'
 import type { World } from '../world.ts'
@@ -10,7 +12,7 @@ import type { World } from '../world.ts'
 export const boot: Command = {
   name: 'boot',
   summary: 'run the newest build in QEMU with its serial console (Ctrl-A X ends it)',
-  arguments: [{ name: '<profile>', description: 'name of a profile, with @variant' }],
+  arguments: [{ name: '[profile]', description: 'name of a profile, with @variant' }],
   options: [
     {
       flags: '-m, --memory <size>',
@@ -20,6 +22,10 @@ export const boot: Command = {
       flags: '-p, --forward <host:guest>',
       description: 'reach a TCP port of the guest at 127.0.0.1, such as 8080:80',
       many: true,
+    },
+    {
+      flags: '--generation <generation>',
+      description: 'run this one instead, such as www-nginx/g3, with the same data disks',
     },
     { flags: '--data <dir>', description: 'folder of the data disks (default: .stage5/guests/<id>)' },
     { flags: '--fresh', description: 'forget the data disks and start with new ones' },
@@ -46,24 +52,46 @@ export const boot: Command = {
   ],
   examples: [
     'stage5 boot www-nginx --forward 8080:80',
+    'stage5 boot --generation www-nginx/g3',
     'stage5 boot minimal --image initrd',
     'stage5 boot minimal --image disk --firmware uefi --memory 256M',
     "stage5 boot minimal --memory 128M --expect 'stage5: ready'",
   ],
   run: async (world, words) => {
-    const { profile } = await loadRecipe(world, words.arguments[0] as string)
-    const { directory, manifest } = await findOutput(world, profile.id, profile.name)
+    const { directory, manifest } = await chosenBuild(world, words)
     const spec = await guestSpec(world, words, directory, manifest)
     const expect = textOption(words, 'expect')
     if (expect !== undefined) {
       const timeout = textOption(words, 'timeout')
-      const seconds = timeout === undefined ? profile.boot.timeoutSeconds : parseSeconds('--timeout', timeout)
+      const seconds =
+        timeout === undefined
+          ? (await loadRecipe(world, manifest.image.profile)).profile.boot.timeoutSeconds
+          : parseSeconds('--timeout', timeout)
       return await bootAndExpect(world, spec, expect, seconds)
     }
     await using guest = await bootGuest(spec, { signal: world.signal, interactive: true })
     const { code } = await guest.exited
     return { data: { exitCode: code }, text: '', exitCode: code ?? 1 }
   },
+}
+
+/** @throws S5_USAGE, S5_OUTPUT_MISSING, S5_GENERATION_UNKNOWN */
+async function chosenBuild(
+  world: World,
+  words: Words,
+): Promise<{ readonly directory: string; readonly manifest: Manifest }> {
+  const [name] = words.arguments
+  const wanted = textOption(words, 'generation')
+  if ((name === undefined) === (wanted === undefined))
+    throw new Stage5Error('S5_USAGE', 'boot takes a profile or --generation, and not both', {
+      hint: 'stage5 boot PROFILE',
+    })
+  if (wanted !== undefined) {
+    const { directory } = await findGeneration(world, wanted)
+    return { directory, manifest: await readManifest(directory) }
+  }
+  const { profile } = await loadRecipe(world, name as string)
+  return await findOutput(world, profile.id, profile.name)
 }
 
 async function bootAndExpect(

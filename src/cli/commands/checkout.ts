@@ -9,6 +9,7 @@ import type { Tree } from '../../tree/tree.ts'
 import { checkRoot } from '../check-root.ts'
 import { type Command, type Result, textOption, type Words } from '../command.ts'
 import { compose, plan } from '../flow.ts'
+import { generationNamed } from '../generations.ts'
 import { keep, keepProject } from '../kept.ts'
 import { settledLock, writeLock } from '../lock-file.ts'
 import { readManifest } from '../manifest.ts'
@@ -22,7 +23,11 @@ export const checkout: Command = {
   name: 'checkout',
   summary: 'make a root as a folder, hard-linked from the store, or check one that was made',
   arguments: [
-    { name: '<what>', description: 'a profile, or an output folder; with --check the folder of a root' },
+    {
+      name: '<what>',
+      description:
+        'a profile (as it is locked), a generation, or an output folder; with --check the folder of a root',
+    },
     { name: '[dir]', description: 'the folder to make' },
   ],
   options: [
@@ -40,7 +45,7 @@ export const checkout: Command = {
   ],
   examples: [
     'stage5 checkout www-nginx guests/www1',
-    'stage5 checkout out/www-nginx guests/www2 --protect bind',
+    'stage5 checkout www-nginx/g3 guests/www2 --protect bind',
     'stage5 checkout --check guests/www1',
   ],
   run: async (world, words) => {
@@ -99,11 +104,13 @@ async function make(
   }
 }
 
-/** The root of an output folder as it was emitted, or of a profile as it is locked. */
+/** The root of a build as it was emitted, or of a profile as it is locked. */
 async function treeOfWord(world: World, what: string): Promise<Tree> {
-  const path = resolve(world.directory, what)
+  const given = resolve(world.directory, what)
+  const isFolder = (await stat(given).catch(() => undefined))?.isDirectory() === true
+  const path = isFolder ? given : (await generationNamed(world, what))?.directory
   const store = await world.store()
-  if ((await stat(path).catch(() => undefined))?.isDirectory()) {
+  if (path !== undefined) {
     const { root, image } = await readManifest(path)
     try {
       return await store.loadTree(root as `sha256:${string}`)

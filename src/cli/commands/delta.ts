@@ -10,7 +10,7 @@ import { layoutBeside, openImage, openPlain } from '../images.ts'
 import { mebibytes } from '../render/progress.ts'
 import { shownPath } from '../world.ts'
 
-const IMAGE = 'a squashfs image, or an output folder'
+const IMAGE = 'a squashfs image, a generation (a line means its newest), or an output folder'
 
 export const delta: Command = {
   name: 'delta',
@@ -20,7 +20,10 @@ export const delta: Command = {
     { name: '<new>', description: IMAGE },
   ],
   options: [{ flags: '-o, --output <file>', description: 'default: NAME.delta, after the new image' }],
-  examples: ['stage5 delta out/www-nginx_1_amd64 out/www-nginx -o www-nginx_1-2.delta'],
+  examples: [
+    'stage5 delta www-nginx/g3 www-nginx/latest',
+    'stage5 delta out/www-nginx_1_amd64 out/www-nginx -o www-nginx_1-2.delta',
+  ],
   run: async (world, words) => {
     const [oldWord, newWord] = twoWords(words, 'delta')
     await using old = await openImage(world, oldWord)

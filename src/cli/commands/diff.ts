@@ -1,42 +1,39 @@
-/** `stage5 diff A B`: two locks or two outputs: packages, files, bytes. */
+/** `stage5 diff A B`: two generations, two outputs or two locks. */
 import { readdir, readFile, stat } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
-import { printable, Stage5Error } from '../../base/errors.ts'
-import type { Json } from '../../base/json.ts'
-import { diffLocks, printLockDiff } from '../../resolve/lock-diff.ts'
+import { Stage5Error } from '../../base/errors.ts'
 import { parseLock } from '../../resolve/lock-text.ts'
-import type { Lock } from '../../resolve/lock.ts'
-import { diffTrees, type TreeDiff } from '../../tree/diff.ts'
 import { parseTree } from '../../tree/text.ts'
-import type { Tree } from '../../tree/tree.ts'
 import type { Command } from '../command.ts'
+import { compare, type Side } from '../compare.ts'
+import { generationNamed } from '../generations.ts'
 import { lockPath } from '../lock-file.ts'
-import { mebibytes } from '../render/progress.ts'
+import { readManifest } from '../manifest.ts'
+import { comparisonJson, comparisonMarkdown, comparisonText } from '../render/compare.ts'
 import { shownPath, type World } from '../world.ts'
 
-/** What one side of the comparison is: a lock, and the root when it is an output. */
-interface Side {
-  readonly lock: Lock
-  readonly tree?: Tree
-}
+const WHAT = 'a generation (www-nginx/g3), an output folder, a lock file, or a profile (its lock)'
 
 export const diff: Command = {
   name: 'diff',
-  summary: 'compare two locks or two outputs: packages, files, bytes',
+  summary: 'compare two generations or locks: packages, flags, files, users, services, kernel, sizes',
   arguments: [
-    { name: '<a>', description: 'an output folder, a lock file, or a profile (its lock)' },
+    { name: '<a>', description: WHAT },
     { name: '<b>', description: 'the same' },
   ],
-  options: [],
-  examples: ['stage5 diff www-nginx www-nginx@php', 'stage5 diff out/www-nginx_1_amd64 out/www-nginx'],
+  options: [{ flags: '--markdown', description: 'as tables for a ticket' }],
+  examples: [
+    'stage5 diff www-nginx www-nginx@php',
+    'stage5 diff www-nginx/g3 www-nginx/latest --markdown',
+    'stage5 diff out/www-nginx_1_amd64 out/www-nginx',
+  ],
   run: async (world, words) => {
     const [before, after] = await Promise.all(words.arguments.map((word) => readSide(world, word)))
     if (!before || !after) throw new Stage5Error('S5_USAGE', 'diff compares two things')
-    const packages = diffLocks(before.lock, after.lock)
-    const tree = before.tree && after.tree ? diffTrees(before.tree, after.tree) : undefined
+    const found = await compare(before, after, await world.store())
     return {
-      data: { packages: packages as unknown as Json, files: tree ? treeJson(tree) : null },
-      text: (printLockDiff(packages) || 'packages are equal\n') + (tree ? treeText(tree) : ''),
+      data: comparisonJson(found),
+      text: words.options['markdown'] === true ? comparisonMarkdown(found) : comparisonText(found),
     }
   },
 }
@@ -44,50 +41,29 @@ export const diff: Command = {
 async function readSide(world: World, word: string): Promise<Side> {
   const path = resolve(world.directory, word)
   const found = await stat(path).catch(() => undefined)
-  if (found?.isDirectory()) return await readOutput(path)
+  if (found?.isDirectory()) return await readBuild(path, word)
+  const generation = found ? undefined : await generationNamed(world, word)
+  if (generation) return await readBuild(generation.directory, `${generation.line}/${generation.name}`)
   const file = found?.isFile() ? path : lockPath(world, word)
   const text = await readFile(file, 'utf8').catch(() => undefined)
-  if (text === undefined)
-    throw new Stage5Error(
-      'S5_LOCK_MISSING',
-      `${JSON.stringify(word)} is no output folder, and there is no ${shownPath(file)}`,
-      {
-        hint: `stage5 lock ${word}`,
-      },
-    )
-  return { lock: parseLock(text, shownPath(file)) }
+  if (text !== undefined) return { name: word, lock: parseLock(text, shownPath(file)) }
+  throw new Stage5Error(
+    'S5_LOCK_MISSING',
+    `${JSON.stringify(word)} is no output folder and no generation, and there is no ${shownPath(file)}`,
+    { hint: `stage5 lock ${word}` },
+  )
 }
 
-async function readOutput(directory: string): Promise<Side> {
+async function readBuild(directory: string, name: string): Promise<Side> {
+  const manifest = await readManifest(directory)
   const names = await readdir(directory)
   const read = async (end: string): Promise<string> => {
-    const name = names.find((file) => file.endsWith(end))
-    if (name === undefined)
+    const file = names.find((each) => each.endsWith(end))
+    if (file === undefined)
       throw new Stage5Error('S5_OUTPUT_MISSING', `${shownPath(directory)} has no *${end}`)
-    return await readFile(join(directory, name), 'utf8')
+    return await readFile(join(directory, file), 'utf8')
   }
-  return {
-    lock: parseLock(await read('.lock.yaml'), shownPath(directory)),
-    tree: parseTree(await read('.contents.txt')),
-  }
-}
-
-function treeJson({ added, removed, changed, bytes }: TreeDiff): Json {
-  const name = ({ path }: { path: string }): string => `/${printable(path)}`
-  return {
-    added: added.map(name),
-    removed: removed.map(name),
-    changed: changed.map((change) => ({ path: name(change), aspects: [...change.aspects] })),
-    bytes,
-  }
-}
-
-function treeText({ added, removed, changed, bytes }: TreeDiff): string {
-  const lines = [
-    ...removed.map(({ path }) => `- /${printable(path)}\n`),
-    ...added.map(({ path }) => `+ /${printable(path)}\n`),
-    ...changed.map(({ path, aspects }) => `~ /${printable(path)} (${aspects.join(', ')})\n`),
-  ]
-  const total = `files: ${added.length} added (${mebibytes(bytes.added)}), ${removed.length} removed (${mebibytes(bytes.removed)}), ${changed.length} changed (${mebibytes(bytes.changed)})\n`
-  return `\n${lines.join('')}${total}`
+  const lock = parseLock(await read('.lock.yaml'), shownPath(directory))
+  const tree = parseTree(await read('.contents.txt'))
+  return { name, lock, build: { tree, manifest } }
 }
