@@ -47,6 +47,10 @@ const TEST = {
   '../share/ovmf/OVMF.fd': 'ovmf',
   '../lib/syslinux/mbr/gptmbr.bin': 'syslinux-common',
   '../lib/systemd/boot/efi/linuxx64.efi.stub': 'systemd-boot-efi',
+  'systemd-sysext': 'systemd',
+  'qemu-system-aarch64': 'qemu-system-arm',
+  '../share/qemu-efi-aarch64/QEMU_EFI.fd': 'qemu-efi-aarch64',
+  dracut: 'dracut',
 }
 
 const top = fileURLToPath(new URL('..', import.meta.url))

@@ -51,13 +51,14 @@ export async function checkHttp(
   const until = performance.now() + timeoutMs
   for (;;) {
     signal.throwIfAborted()
-    const left = until - performance.now()
-    const verdict = await askOnce(hostPort, check, Math.max(1, left), signal)
+    const verdict = await askOnce(hostPort, check, Math.min(ANSWER_MS, timeoutMs), signal)
     if (verdict === undefined || performance.now() >= until) return verdict
     await new Promise((later) => setTimeout(later, 100))
   }
 }
 
+/** An answer that takes longer is asked for again. */
+const ANSWER_MS = 5_000
 /** More of an answer is not looked at. */
 const BODY_MAX = 1 << 20
 
