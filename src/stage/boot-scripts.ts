@@ -9,6 +9,8 @@ export interface Boot {
   readonly ready: string
   readonly directories: readonly RunDirectory[]
   readonly sysctls: boolean
+  /** Path of the program that applies config packages. */
+  readonly config?: string
 }
 
 /** One word for a POSIX shell. */
@@ -54,24 +56,51 @@ mount_at tmpfs /dev/shm mode=1777,nosuid,nodev
 mount_at tmpfs /run mode=0755,nosuid,nodev
 mount_at tmpfs /tmp mode=1777,nosuid,nodev
 mkdir -p /run/lock
+
+# The last value of stage5.NAME= on the kernel command line or in a seed.
+word() {
+  sed -n "s/^stage5\\.$1=//p" /run/stage5/words 2>/dev/null | tail -n 1
+}
 `
 
-const DHCP = `
-# The first ethernet that has a device behind it.
+const NAME = `
+name=$(word hostname)
+if [ "$name" ]; then hostname "$name"; else hostname -F /etc/hostname; fi
+ip link set lo up
+`
+
+const NETWORK = `
+# The first ethernet that has a device behind it: stage5.ip=ADDRESS/BITS, stage5.gateway= and stage5.dns=, or by DHCP.
 for port in /sys/class/net/*; do
   [ "$(cat "$port/type")" = 1 ] && [ -e "$port/device" ] || continue
   port=\${port##*/}
   ip link set "$port" up
-  udhcpc -b -i "$port" -s /etc/stage5/udhcpc -p "/run/udhcpc.$port.pid" -t 5 -T 1 >/dev/null 2>&1
+  address=$(word ip)
+  if [ "$address" ]; then
+    ip addr add "$address" dev "$port"
+    gateway=$(word gateway)
+    [ -z "$gateway" ] || ip route add default via "$gateway" dev "$port"
+    for server in $(word dns | tr , ' '); do echo "nameserver $server"; done >/run/resolv.conf
+  else
+    udhcpc -b -i "$port" -s /etc/stage5/udhcpc -p "/run/udhcpc.$port.pid" -t 5 -T 1 >/dev/null 2>&1
+  fi
   break
 done
 `
 
 /** /etc/init.d/rcS: everything before the first respawn, with the ready line as the last. */
-export function bootScript({ services, network, modules, ready, directories, sysctls }: Boot): string {
+export function bootScript({
+  services,
+  network,
+  modules,
+  ready,
+  directories,
+  sysctls,
+  config,
+}: Boot): string {
   const parts = [HEAD]
   if (modules.length > 0) parts.push(`modprobe -a ${modules.map(quoted).join(' ')}\n`)
-  parts.push('\nhostname -F /etc/hostname\nip link set lo up\n')
+  parts.push(NAME)
   if (sysctls)
     parts.push(`
 for file in /usr/lib/sysctl.d/*.conf /etc/sysctl.d/*.conf; do
@@ -86,7 +115,8 @@ done
         return `mkdir -p ${place} && chmod ${mode} ${place} && chown ${owner}:${group} ${place}\n`
       }),
     )
-  if (network === 'dhcp') parts.push(DHCP)
+  if (network === 'dhcp') parts.push(NETWORK)
+  if (config !== undefined) parts.push(`\n${config}\n`)
   const once = services.filter(({ kind }) => kind === 'once')
   if (once.length > 0) parts.push('\n')
   for (const { name } of once)
