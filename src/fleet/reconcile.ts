@@ -255,16 +255,10 @@ function batchesOf(
 
 /** What a state that was just written asks of the driver. */
 function actionAfter(guest: string, { state, want, good, token }: GuestDocument, group: Group): Action[] {
-  switch (state) {
-    case 'offered':
-      return [{ kind: 'prepare', guest, generation: want, token }]
-    case 'granted':
-      return [{ kind: 'switch', guest, generation: want, token, tries: group.tries }]
-    case 'recovering':
-      return [{ kind: 'rollback', guest, generation: good, token }]
-    default:
-      return []
-  }
+  const about = { guest, generation: want, token }
+  if (state === 'offered') return [{ kind: 'prepare', ...about }]
+  if (state === 'granted') return [{ kind: 'switch', ...about, tries: group.tries }]
+  return state === 'recovering' ? [{ kind: 'rollback', guest, generation: good, token }] : []
 }
 
 /** Guests whose state the next pass needs: those on their way, and in groups at work all others. */

@@ -34,28 +34,24 @@ function go(progress: Progress, view: View): Steered {
   const { rollout, members, waves, groups } = progress
   const { wave, state } = rollout
   const here = members.filter((member) => member.wave <= wave)
-  switch (state) {
-    case 'prefetch': {
-      const isReady = here.every(
-        (member) => isFinished(member) || (member.standing === 'moving' && isStaged(member.document.state)),
-      )
-      return isReady
-        ? moved(rollout, { state: 'wave' })
-        : { offerUpTo: wave, grantUpTo: -1, isReturning: false }
-    }
-    case 'wave': {
-      if (!here.every(isFinished)) return { offerUpTo: wave, grantUpTo: wave, isReturning: false }
-      const soak = Math.max(1, ...groups.map(({ soakSeconds }) => soakSeconds))
-      return moved(rollout, { state: 'soak' }, soak)
-    }
-    default: {
-      // Images of the next wave are brought while this one soaks.
-      if (view.soaks.has(rollout.id)) return { offerUpTo: wave + 1, grantUpTo: -1, isReturning: false }
-      if (!here.every(isFinished)) return moved(rollout, { state: 'wave' })
-      if (wave + 1 >= waves.length) return moved(rollout, { state: 'completed', reason: summary(progress) })
-      return moved(rollout, { state: 'wave', wave: wave + 1 })
-    }
+  if (state === 'prefetch') {
+    const isReady = here.every(
+      (member) => isFinished(member) || (member.standing === 'moving' && isStaged(member.document.state)),
+    )
+    return isReady
+      ? moved(rollout, { state: 'wave' })
+      : { offerUpTo: wave, grantUpTo: -1, isReturning: false }
   }
+  if (state === 'wave') {
+    if (!here.every(isFinished)) return { offerUpTo: wave, grantUpTo: wave, isReturning: false }
+    const soak = Math.max(1, ...groups.map(({ soakSeconds }) => soakSeconds))
+    return moved(rollout, { state: 'soak' }, soak)
+  }
+  // Images of the next wave are brought while this one soaks.
+  if (view.soaks.has(rollout.id)) return { offerUpTo: wave + 1, grantUpTo: -1, isReturning: false }
+  if (!here.every(isFinished)) return moved(rollout, { state: 'wave' })
+  if (wave + 1 >= waves.length) return moved(rollout, { state: 'completed', reason: summary(progress) })
+  return moved(rollout, { state: 'wave', wave: wave + 1 })
 }
 
 function isStaged(state: string): boolean {
