@@ -4,7 +4,8 @@ import { Stage5Error } from '../base/errors.ts'
 import { initramfsEmitter, initramfsTree } from '../emit/initramfs.ts'
 import { ioctlProgram } from '../emit/ioctl-program.ts'
 import { bootModules, compareReleases, kernelReleases, moduleClosure } from '../stage/modules.ts'
-import { type FileInode, lookup, type Tree } from '../tree/tree.ts'
+import { follow } from '../tree/resolve-path.ts'
+import type { FileInode, Inode, Tree } from '../tree/tree.ts'
 import { rootWords } from '../emit/memory.ts'
 import { type Job, write } from './emit-job.ts'
 
@@ -92,10 +93,27 @@ function findKernels({ composed }: Job): readonly Found[] {
   const found = new Map<string, Found>()
   for (const { tree } of composed.packages)
     for (const release of kernelReleases(tree)) {
-      const image = lookup(tree, `boot/vmlinuz-${release}`)?.inode
+      const image = kernelImage(tree, release)
       if (image?.type === 'file') found.set(release, { release, image: image.content })
     }
   return [...found.values()].sort((a, b) => compareReleases(b.release, a.release))
+}
+
+/** As Debian's packages have it, or those of Gentoo, in which it lies beside the modules or where it was built. */
+function kernelImage(tree: Tree, release: string): Inode | undefined {
+  const built = `usr/src/linux-${release}/arch`
+  const places = [
+    `boot/vmlinuz-${release}`,
+    `usr/lib/modules/${release}/vmlinuz`,
+    `lib/modules/${release}/vmlinuz`,
+    `${built}/x86/boot/bzImage`,
+    `${built}/arm64/boot/Image`,
+  ]
+  for (const place of places) {
+    const found = follow(tree, place)
+    if (found) return found.inode
+  }
+  return undefined
 }
 
 /** What the manifest says of kernels. */
