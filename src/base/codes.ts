@@ -23,6 +23,10 @@ export const CODES = {
     summary: 'An output is larger than the profile allows.',
     help: 'The message has the size, the limit of `budget:` in the profile, and the packages that take most of the root (before compression). Nothing was left in out/. Take packages out, strip more, or raise the limit.',
   },
+  S5_BUILD_DIFFERS: {
+    summary: 'A build that used what was remembered came to other bytes than a clean one.',
+    help: 'Found by `stage5 build --verify-incremental`. The message has the first file that differs; the clean build is kept for a comparison. Either something in the store is damaged (`stage5 store verify` tells), or stage5 has a defect: an input that a key of its cache does not name. Please report it, with both outputs. Until then, build with an empty store: STAGE5_STORE=/tmp/clean stage5 build PROFILE.',
+  },
   S5_CHECK_FAILED: {
     summary: 'Something in the composed root needs a file that is not there.',
     help: 'After stripping, every ELF dependency, interpreter, #! line and symlink must resolve. Each finding names the file, its owner and the rule that removed what it needs. Add a package, keep the file with `strip: {keep: [...]}`, or allow the finding with a reason under `allow:`.',
@@ -30,6 +34,10 @@ export const CODES = {
   S5_COLLISION: {
     summary: 'Two packages bring different content for one path.',
     help: 'Both owners are named. Decide in the profile with `collisions: [{path: ..., owner: ...}]`, or drop one of the packages.',
+  },
+  S5_CONFIG_INVALID: {
+    summary: 'What was given is no config package or seed.',
+    help: 'A config package is made of a folder with `root/` (files that are laid over the guest) and `apply` (a shell script that runs in the guest after that), at least one of them and nothing else. A seed is a text file with words of the kernel command line: `stage5.ip=10.0.0.7/24 stage5.gateway=10.0.0.1 stage5.dns=10.0.0.1 stage5.hostname=web7 stage5.config=http://10.0.0.1/site.tar.gz`.',
   },
   S5_DELTA_BASE: {
     summary: 'A delta was made for another image than the one it was to be applied to.',

@@ -37,12 +37,16 @@ export interface Need {
   readonly kept: number
 }
 
-/** What the kernel, the initramfs and the first programs take; S is the base. */
+/**
+ * What the kernel, the initramfs and the first programs take, and how often the base stands in memory meanwhile. Least
+ * `-m` that came up, by MiB of the base: tmpfs 25: 128, 100: 358, 150: 510; ramfs 2: 77, 25: 123, 60: 196, 100: 278,
+ * 150: 379, 200: 481; disk 74, whatever the base.
+ */
 const COST = {
-  /** Half of the memory that is left beside the initrd is the limit of tmpfs: three times the base. */
-  tmpfs: { fixed: 60, times: 3 },
-  /** The initrd and what is unpacked of it stand side by side. */
-  ramfs: { fixed: 74, times: 2 },
+  /** The initrd, what is unpacked of it, and as much again: tmpfs may take half of what the kernel leaves. */
+  tmpfs: { fixed: 52, times: 3.06 },
+  /** The initrd and what is unpacked of it; the kernel's own table of pages grows with the memory. */
+  ramfs: { fixed: 75, times: 2.04 },
   disk: { fixed: 76, times: 0 },
 } as const
 
@@ -104,7 +108,7 @@ export function memoryNeeds(facts: MemoryFacts, way: Way): readonly Need[] {
   const kept = kind === 'overlay' ? (way === 'memory' ? base : 0) : unpacked
   const need = (rootfs: 'tmpfs' | 'ramfs', cost: keyof typeof COST, words: readonly string[]): Need => {
     const { fixed, times } = COST[cost]
-    const up = fixed + times * base
+    const up = Math.max(fixed + times * base, way === 'disk' ? 0 : COST.ramfs.fixed + COST.ramfs.times * base)
     // The base is let go only when the whole tree stands beside it.
     const beside = COST.disk.fixed + (way === 'memory' ? base : 0) + unpacked
     const sum = unpacked > 0 && beside > up
@@ -116,7 +120,7 @@ export function memoryNeeds(facts: MemoryFacts, way: Way): readonly Need[] {
         ].join(' + ')
       : times === 0
         ? `${fixed}`
-        : `${fixed} + ${times} × ${shown(base)} (base)`
+        : `${up > fixed + times * base ? `${COST.ramfs.fixed} + ${COST.ramfs.times}` : `${fixed} + ${times}`} × ${shown(base)} (base)`
     return { way, rootfs, words, mebibytes: Math.ceil(sum ? beside : up), arithmetic, kept }
   }
   if (way === 'disk') return [need('tmpfs', 'disk', [])]

@@ -1,7 +1,11 @@
 /** `stage5 boot PROFILE`: run the newest output in QEMU, with its data disks, on the console. */
+import { mkdtempDisposable, readFile, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
 import { Stage5Error } from '../../base/errors.ts'
 import { bootGuest, type Guest, type GuestSpec, waitReady } from '../../deploy/qemu.ts'
 import { type Command, textOption, type Words } from '../command.ts'
+import { seedDisk } from '../config-pack.ts'
 import { findGeneration } from '../generations.ts'
 import { guestSpec } from '../guest-spec.ts'
 import { findOutput, type Manifest, readManifest } from '../manifest.ts'
@@ -38,6 +42,10 @@ export const boot: Command = {
       description: 'how long to wait for --expect, such as 90s (default: what the profile says)',
     },
     { flags: '--accel <accel>', description: 'kvm, tcg, or auto (default): kvm where it really runs' },
+    {
+      flags: '--seed <file>',
+      description: 'words of this one guest, on a small disk: address, name, config',
+    },
     { flags: '--append <words>', description: 'more words for the kernel command line' },
     {
       flags: '--image <format>',
@@ -59,7 +67,9 @@ export const boot: Command = {
   ],
   run: async (world, words) => {
     const { directory, manifest } = await chosenBuild(world, words)
-    const spec = await guestSpec(world, words, directory, manifest)
+    await using seed = await seedOf(world, words)
+    const asked = await guestSpec(world, words, directory, manifest)
+    const spec = { ...asked, extra: [...asked.extra, ...seed.words] }
     const expect = textOption(words, 'expect')
     if (expect !== undefined) {
       const timeout = textOption(words, 'timeout')
@@ -73,6 +83,32 @@ export const boot: Command = {
     const { code } = await guest.exited
     return { data: { exitCode: code }, text: '', exitCode: code ?? 1 }
   },
+}
+
+/** QEMU's words for the disk with the seed, while it is there. @throws S5_FILE_MISSING, S5_CONFIG_INVALID */
+async function seedOf(
+  world: World,
+  words: Words,
+): Promise<AsyncDisposable & { readonly words: readonly string[] }> {
+  const given = textOption(words, 'seed')
+  if (given === undefined) return { words: [], [Symbol.asyncDispose]: async () => {} }
+  const from = resolve(world.directory, given)
+  const text = await readFile(from, 'utf8').catch((cause: unknown) => {
+    throw new Stage5Error('S5_FILE_MISSING', `there is no file ${from}`, { cause })
+  })
+  const folder = await mkdtempDisposable(join(tmpdir(), 'stage5-seed-'))
+  const file = join(folder.path, 'seed.img')
+  await writeFile(file, seedDisk(text))
+  const node = {
+    driver: 'raw',
+    'node-name': 'seed',
+    'read-only': true,
+    file: { driver: 'file', filename: file },
+  }
+  return {
+    words: ['-blockdev', JSON.stringify(node), '-device', 'virtio-blk-pci,drive=seed,serial=seed'],
+    [Symbol.asyncDispose]: () => folder.remove(),
+  }
 }
 
 /** @throws S5_USAGE, S5_OUTPUT_MISSING, S5_GENERATION_UNKNOWN */

@@ -21,6 +21,7 @@ export const COMMANDS: { readonly [name: string]: () => Promise<Command> } = {
   pack: async () => (await import('./pack.ts')).pack,
   index: async () => (await import('./pack.ts')).index,
   key: async () => (await import('./key.ts')).key,
+  config: async () => (await import('./config.ts')).config,
   dedupe: async () => (await import('./dedupe.ts')).dedupe,
   store: async () => (await import('./store.ts')).store,
   gc: async () => (await import('./gc.ts')).gc,
