@@ -1,0 +1,75 @@
+/** A base for another architecture: composed without running any of its code, then booted under its own QEMU. */
+import assert from 'node:assert/strict'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { type TestContext, test } from 'node:test'
+import { bootGuest, waitReady } from '../../src/deploy/qemu.ts'
+import { findTool } from '../../src/host/run.ts'
+import { temporaryDirectory } from '../../src/host/temp.ts'
+import { type Built, bootBuilt, buildProfile, cannotBoot, shell } from '../helpers/guest.ts'
+
+const DEADLINE_MS = 300_000
+const FIRMWARE = '/usr/share/qemu-efi-aarch64/QEMU_EFI.fd'
+const project = temporaryDirectory()
+process.on('exit', () => project[Symbol.dispose]())
+
+const PROFILE = `stage5: 1
+parents: [minimal]
+arch: arm64
+network: none
+packages: [-linux-image-cloud-amd64, linux-image-cloud-arm64, systemd-boot-efi]
+strip: {drop: [/usr/lib/systemd]}
+images: [disk]
+`
+
+let output: Promise<Built | { skip: string }> | undefined
+
+async function built(t: TestContext): Promise<Built | undefined> {
+  const missing = ['qemu-system-aarch64', 'mformat'].find((tool) => findTool(tool) === undefined)
+  if (cannotBoot || missing !== undefined) {
+    t.skip(cannotBoot || `needs ${missing}`)
+    return undefined
+  }
+  mkdirSync(join(project.path, 'profiles'), { recursive: true })
+  writeFileSync(join(project.path, 'profiles/arm.yaml'), PROFILE)
+  output ??= buildProfile(project.path, 'arm')
+  const found = await output
+  if ('file' in found) return found
+  t.skip(found.skip)
+  return undefined
+}
+
+/** e_machine of an ELF file, or undefined. */
+function machineOf(bytes: Buffer): number | undefined {
+  return bytes.toString('latin1', 0, 4) === '\x7fELF' ? bytes.readUInt16LE(18) : undefined
+}
+
+test('an arm64 base boots with its own kernel, and proves its base with our program for arm64', async (t) => {
+  const found = await built(t)
+  if (!found) return
+  assert.equal(readFileSync(found.file('.vmlinuz')).toString('latin1', 56, 60), 'ARM\x64')
+  assert.notEqual(machineOf(readFileSync('/proc/self/exe')), 183, 'this machine is no arm64 itself')
+  const cmdline = readFileSync(found.file('.cmdline'), 'utf8').trim().split(' ')
+  assert.ok(cmdline.includes('console=ttyAMA0'), cmdline.join(' '))
+  const verity = found.file('.verity')
+  await using guest = await bootBuilt(found, t.signal, { arch: 'arm64', verity, cmdline, memoryMiB: 256 })
+  await waitReady(guest, 'stage5: ready', DEADLINE_MS)
+  await guest.waitFor('# ', DEADLINE_MS)
+  assert.deepEqual(await shell(guest, 'uname -m'), ['aarch64'])
+  assert.match((await shell(guest, 'grep /base /proc/mounts')).join(), /^\/dev\/dm-0 \S+ squashfs ro,/)
+})
+
+test('UEFI for arm64 starts the disk', async (t) => {
+  const found = await built(t)
+  if (!found) return
+  if (!existsSync(FIRMWARE)) return t.skip('needs qemu-efi-aarch64')
+  const none = { data: [], forwards: [], network: false, extra: [], accel: 'tcg', arch: 'arm64' } as const
+  const disk = { file: found.file('.raw'), format: 'raw' } as const
+  const extra = ['-snapshot']
+  await using guest = await bootGuest(
+    { ...none, cmdline: [], memoryMiB: 256, disk, firmware: FIRMWARE, extra },
+    { signal: t.signal },
+  )
+  await waitReady(guest, 'stage5: ready', DEADLINE_MS)
+  assert.ok(guest.last(50).some((line) => /stage5: verity \/dev\/vda2 \/dev\/vda3/.test(line)))
+})
