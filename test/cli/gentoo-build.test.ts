@@ -117,13 +117,32 @@ test('a kernel of Gentoo is taken from beside its modules', { skip }, async () =
   assert.ok(readFileSync(output('.initrd')).length > 100_000)
 })
 
-test('a phase that no stage replaces stops the build until it is acknowledged', { skip }, async () => {
+test('a phase that no stage replaces is in the plan, and stops the build until it is acknowledged', {
+  skip,
+}, async () => {
+  const later = await stage5(project, ['plan', 'www-nginx@phases'])
+  assert.match(
+    later.stdout,
+    /phases that no stage replaces.*\n {2}of 1[0-9] packages they are known after the first build\n/,
+  )
+  assert.equal((await stage5(project, ['lock', 'www-nginx@phases'])).code, 0)
+  const plan = await stage5(project, ['plan', 'www-nginx@phases'])
+  assert.match(
+    plan.stdout,
+    /acknowledges them\n {2}www-servers\/nginx 1\.27\.4\n {4}pkg_postinst:5: ln -s [^\n]*\n\n/,
+  )
   const { code, stderr } = await stage5(project, ['build', 'www-nginx@phases'])
   assert.equal(code, 1)
   assert.match(
     stderr,
     /error: a package brings scripts that no stage replaces:\n {2}www-servers\/nginx 1\.27\.4\n {4}pkg_postinst:5: ln -s/,
   )
+})
+
+test('a plan says nothing of phases that are replaced or acknowledged', { skip }, async () => {
+  await build('www-nginx')
+  const plan = await stage5(project, ['plan', 'www-nginx', '--json'])
+  assert.deepEqual((JSON.parse(plan.stdout) as { phases: unknown }).phases, { open: [], unread: 0 })
 })
 
 test('pack makes a Gentoo package that the same profile takes after index', { skip }, async () => {

@@ -6,6 +6,7 @@ import type { Command } from '../command.ts'
 import { dateOf, plan as planProfile, versionOf } from '../flow.ts'
 import { readLock, settledLock } from '../lock-file.ts'
 import { lastUsage } from '../last-usage.ts'
+import { openPhases, printOpenPhases } from '../open-phases.ts'
 import { loadRecipe } from '../recipe.ts'
 import { mebibytes } from '../render/progress.ts'
 
@@ -23,6 +24,7 @@ export const plan: Command = {
       ? await planProfile(world, profile)
       : (await settledLock(world, profile, planProfile)).lock
     const diff = diffLocks(before, after)
+    const phases = await openPhases(world, profile, after)
     const usage = await lastUsage(world, profile, after)
     const download = after.packages.reduce((sum, { file }) => sum + Math.max(0, file.size), 0)
     const installed = after.packages.reduce((sum, { installedSize }) => sum + installedSize, 0)
@@ -56,6 +58,7 @@ export const plan: Command = {
         packages,
         download,
         installed,
+        phases: phases as unknown as Json,
         strip: { classes: [...profile.strip.classes], removed: usage ? [...usage.removed] : null },
         images: profile.images.map(({ format }) => format),
         changes: diff as unknown as Json,
@@ -67,6 +70,7 @@ export const plan: Command = {
         `${mebibytes(download).padStart(10)} ${mebibytes(installed).padStart(10)}  in all\n`,
         '\nstripped\n',
         ...(stripped.length > 0 ? stripped : ['  nothing\n']),
+        printOpenPhases(phases),
         `\n${before ? 'changed since the lock' : 'no lock yet'}\n`,
         before ? printLockDiff(diff) || '  nothing\n' : `  stage5 lock ${profile.name} writes one\n`,
       ].join(''),
