@@ -66,6 +66,11 @@ async function replace(path: string, content: string | Uint8Array): Promise<void
   await rename(fresh, path)
 }
 
+/** Whether a file of an output folder came after the build: a record or its signature. */
+export function isBootRecord(name: string): boolean {
+  return name.endsWith(ENDING) || name.endsWith(`${ENDING}.sig`)
+}
+
 /**
  * The record of an output folder, not yet believed; undefined when there is none.
  * @throws S5_SIGNATURE_BAD when record or signature is no JSON of this format

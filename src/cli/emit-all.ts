@@ -38,7 +38,7 @@ export async function emitAll(world: World, recipe: Recipe, composed: Composed):
   const { profile } = recipe
   const { version, date } = composed.facts
   const wanted = wantedImages(profile)
-  const parent = join(world.directory, 'out')
+  const parent = world.options.out ?? join(world.directory, 'out')
   await sweepOutput(parent)
   const store = await world.store()
   const stem = stemOf(profile.id, version)

@@ -16,7 +16,9 @@ import { Stage5Error } from '../base/errors.ts'
 import { now } from '../host/clock.ts'
 import { takeLock } from '../host/lock.ts'
 import { writeWhole } from '../host/whole-file.ts'
+import { isBootRecord, readBootRecord, verifyBootRecord } from './boot-record.ts'
 import { keep } from './kept.ts'
+import { trustedKeys } from './keys.ts'
 import { manifestFile, parseManifest } from './manifest.ts'
 import { shownPath, type World } from './world.ts'
 
@@ -34,7 +36,7 @@ export interface Generation {
   /** Seconds since 1970, when it was added. */
   readonly date: number
   readonly pinned: boolean
-  /** What a boot test of it found. */
+  /** Its boot record; ok: a key that the project trusts says that it boots. */
   readonly booted?: { readonly record: string; readonly ok: boolean }
 }
 
@@ -289,7 +291,9 @@ async function read(world: World, path: string): Promise<Known | undefined> {
   try {
     const { stage5, ...fields } = JSON.parse(text) as Known & { stage5: number }
     if (stage5 !== FORMAT) throw new TypeError(`expected format ${FORMAT}, found ${JSON.stringify(stage5)}`)
-    return { ...fields, directory: resolve(world.directory, fields.directory) }
+    const known = { ...fields, directory: resolve(world.directory, fields.directory) }
+    const booted = await bootedOf(world, known)
+    return booted ? { ...known, booted } : known
   } catch (cause) {
     throw new Stage5Error(
       'S5_GENERATION_UNKNOWN',
@@ -299,7 +303,17 @@ async function read(world: World, path: string): Promise<Known | undefined> {
   }
 }
 
-async function write(world: World, { directory, ...fields }: Known): Promise<void> {
+/** What the boot record of its folder says, and whether a trusted key stands for it. */
+async function bootedOf(world: World, one: Known): Promise<Generation['booted']> {
+  const names = await readdir(one.directory).catch(() => [])
+  const name = names.find((each) => isBootRecord(each) && each.endsWith('.json'))
+  if (name === undefined) return undefined
+  const signed = await readBootRecord(one.directory).catch(() => undefined)
+  const verdict = signed && verifyBootRecord(signed, one.manifest, await trustedKeys(world))
+  return { record: join(one.directory, name), ok: verdict === 'ok' }
+}
+
+async function write(world: World, { directory, booted: _, ...fields }: Known): Promise<void> {
   const path = fileOf(world, fields)
   await mkdir(dirname(path), { recursive: true })
   // A project can be moved with its outputs.

@@ -1,9 +1,20 @@
 /** The folder of one build: written beside its name, complete with its sums, then put in place at once. */
-import { mkdir, readdir, readlink, rename, rm, symlink, writeFile } from 'node:fs/promises'
+import {
+  copyFile,
+  mkdir,
+  readdir,
+  readFile,
+  readlink,
+  rename,
+  rm,
+  symlink,
+  writeFile,
+} from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { type Digest, hexOf } from '../base/digest.ts'
 import { measureFile, openFileSink } from '../host/file-sink.ts'
 import type { Sink } from '../emit/emitter.ts'
+import { isBootRecord } from './boot-record.ts'
 
 export interface OutputFile {
   readonly name: string
@@ -67,6 +78,7 @@ export async function openOutput(parent: string, name: string): Promise<OutputFo
         sorted.map((file) => `${hexOf(file.digest)}  ${file.name}\n`).join(''),
       )
       const final = join(parent, name)
+      await carryRecords(final, directory)
       await replaceDirectory(directory, final)
       done = true
       for (const alias of aliases) await pointTo(join(parent, alias), name)
@@ -76,6 +88,14 @@ export async function openOutput(parent: string, name: string): Promise<OutputFo
       if (!done) await rm(directory, { recursive: true, force: true })
     },
   }
+}
+
+/** Boot records say what was seen of these very bytes: a build of the same bytes keeps them. */
+async function carryRecords(from: string, to: string): Promise<void> {
+  const sums = await readFile(join(from, 'SHA256SUMS'), 'utf8').catch(() => undefined)
+  if (sums === undefined || sums !== (await readFile(join(to, 'SHA256SUMS'), 'utf8'))) return
+  for (const name of (await readdir(from)).filter(isBootRecord))
+    await copyFile(join(from, name), join(to, name))
 }
 
 /** rename(2) cannot replace a full directory: the old one steps aside first. */

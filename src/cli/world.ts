@@ -18,6 +18,10 @@ export interface WorldOptions {
   readonly offline: boolean
   readonly locked: boolean
   readonly threads: number | undefined
+  /** Default: `$STAGE5_STORE`, else the user's cache folder. */
+  readonly store?: string
+  /** Where outputs go; default: `out` of the project. */
+  readonly out?: string
 }
 
 export interface World extends AsyncDisposable {
@@ -79,8 +83,9 @@ export function openWorld(options: WorldOptions, report: Report, signal: AbortSi
 
   async function openIt(): Promise<Store> {
     const { openStore } = await import('../store/store.ts')
-    await mkdir(storePath(), { recursive: true, mode: 0o700 })
-    return await openStore(storePath())
+    const path = options.store ?? storePath()
+    await mkdir(path, { recursive: true, mode: 0o700 })
+    return await openStore(path)
   }
 
   async function openRepository(name: string): Promise<Repository> {

@@ -3,6 +3,8 @@ import assert from 'node:assert/strict'
 import { existsSync, globSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, beforeEach, test } from 'node:test'
+import { writeBootRecord } from '../../src/cli/boot-record.ts'
+import { privateKeyOf } from '../../src/cli/keys.ts'
 import { digestOf } from '../../src/base/digest.ts'
 import { findGeneration } from '../../src/cli/generations.ts'
 import { openWorld } from '../../src/cli/world.ts'
@@ -319,4 +321,37 @@ test('generations are checked out, and sent as deltas', async () => {
   assert.equal(await codeOf('boot', '--generation', 'word/g1'), 'S5_KERNEL_MISSING')
   assert.equal(await codeOf('boot', 'word', '--generation', 'word/g1'), 'S5_USAGE')
   for (const name of ['root-1', 'root-2', 'd.delta', 'new.squashfs']) rmSync(at(name), { recursive: true })
+})
+
+test('a boot record counts with a trusted key, and stays while the bytes stay', async () => {
+  await build('one')
+  const [one] = (await list()) as [Listed]
+  await run('key', 'new', 'release')
+  const world = openWorld(
+    { directory: project.directory, offline: true, locked: false, threads: 1 },
+    () => {},
+    new AbortController().signal,
+  )
+  const key = await privateKeyOf(world, 'release')
+  const body = {
+    stage5: 1,
+    image: { id: 'word', version: one.version, arch: 'amd64' },
+    manifest: one.manifest as `sha256:${string}`,
+    files: [],
+    results: [{ name: 'ready', image: 'kernel', firmware: '', result: 'passed', checks: 1, ms: 1 }],
+    passed: true,
+    qemu: 'QEMU',
+    accel: 'tcg',
+  } as const
+  await writeBootRecord(one.directory, `word_${one.version}`, body, key)
+  const bootedOf = async (): Promise<unknown> => (await findGeneration(world, 'word')).booted
+  const record = join(one.directory, `word_${one.version}.boot.json`)
+  assert.deepEqual(await bootedOf(), { record, ok: true })
+  // Built again: the same bytes, so what was seen of them still holds.
+  await run('build', 'word')
+  assert.deepEqual(await bootedOf(), { record, ok: true })
+  renameSync(at('.stage5/keys/release.pub'), at('.stage5/keys/release.away'))
+  assert.deepEqual(await bootedOf(), { record, ok: false })
+  await build('two')
+  assert.equal(await bootedOf(), undefined)
 })

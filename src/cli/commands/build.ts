@@ -1,5 +1,6 @@
 /** `stage5 build PROFILE`: locked packages to a folder of images. */
 import type { Json } from '../../base/json.ts'
+import { verifyIncremental } from '../clean-build.ts'
 import { type Command, listOption } from '../command.ts'
 import { build as buildProfile, plan } from '../flow.ts'
 import { addGeneration } from '../generations.ts'
@@ -20,11 +21,16 @@ export const build: Command = {
       description: 'write this instead of the images of the profile, such as dir or tar',
       many: true,
     },
+    {
+      flags: '--verify-incremental',
+      description: 'build a second time with nothing remembered but downloads, and compare every byte',
+    },
   ],
   examples: [
     'stage5 build www-nginx',
     'stage5 build www-nginx@php --locked --offline',
     'stage5 build www-nginx --format dir',
+    'stage5 build www-nginx --verify-incremental',
   ],
   run: async (world, words) => {
     const recipe = await loadRecipe(world, words.arguments[0] as string)
@@ -33,6 +39,8 @@ export const build: Command = {
     const images = formats.map((format) => ({ format, options: {} }))
     const wanted = formats.length === 0 ? recipe : { ...recipe, profile: { ...recipe.profile, images } }
     const { lock, directory } = await buildProfile(world, wanted, settled)
+    const isVerified = words.options['verifyIncremental'] === true
+    const verified = isVerified ? await verifyIncremental(world, wanted, settled, directory) : undefined
     if (!world.options.locked) await writeLock(world, lock)
     const manifest = await readManifest(directory)
     await keepProject(world)
@@ -40,8 +48,13 @@ export const build: Command = {
     const { line, name } = await addGeneration(world, directory)
     const files = manifest.files.map(({ name, size }) => `${mebibytes(size).padStart(12)}  ${name}\n`)
     return {
-      data: { directory, generation: `${line}/${name}`, manifest: manifest as unknown as Json },
-      text: `${shownPath(directory)}\n${files.join('')}generation ${line}/${name}\n`,
+      data: {
+        directory,
+        generation: `${line}/${name}`,
+        ...(verified !== undefined && { verified }),
+        manifest: manifest as unknown as Json,
+      },
+      text: `${shownPath(directory)}\n${files.join('')}generation ${line}/${name}\n${verified === undefined ? '' : `${verified} files are what a clean build makes\n`}`,
     }
   },
 }

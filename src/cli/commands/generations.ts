@@ -75,7 +75,7 @@ async function rowOf(one: Generation, all: readonly Generation[]): Promise<Row> 
   const notes = [
     ...(isHead ? ['head'] : []),
     ...(one.pinned ? ['pinned'] : []),
-    ...(booted ? [booted.ok ? 'booted' : 'boot failed'] : []),
+    ...(booted ? [booted.ok ? 'booted' : 'not known to boot'] : []),
     ...(gone ? ['folder is gone'] : []),
   ]
   const date = new Date(one.date * 1000).toISOString()
