@@ -30,6 +30,8 @@ export interface Findings {
 export interface HistoryChecker {
   /** One line without its newline. */
   line(text: string): void
+  /** Up to which it has read. */
+  revision(): bigint
   /** @param isOver also demands that nobody is left on the way and every rollout ended */
   end(isOver: boolean): Findings
 }
@@ -224,6 +226,7 @@ export function historyChecker(): HistoryChecker {
       else if ('changes' in line) change(line)
       else problems.push(`line ${lines} is neither a start, a configuration nor a change`)
     },
+    revision: () => revision,
     end: (isOver) => {
       if (revision < 0n) problems.push('the history has no first line')
       if (isOver) {

@@ -15,7 +15,7 @@ export interface Step {
 type Facts = Pick<View, 'deadlines' | 'observed' | 'prepared' | 'manifests'>
 
 const NOTHING: Step = {}
-/** Attempts to prepare a generation, with 2, 4, 8 and 16 seconds between them. */
+/** Attempts to prepare a generation; the pauses between them double, and add up to half of `recoverSeconds`. */
 export const MOST_ATTEMPTS = 5
 
 /** What is next for a guest that has something to do; nothing for one that waits for a slot or for nothing. */
@@ -23,7 +23,7 @@ export function stepGuest(name: string, document: GuestDocument, group: Group, f
   switch (document.state) {
     case 'offered':
     case 'staging':
-      return stage(name, document, facts)
+      return stage(name, document, group, facts)
     case 'granted':
     case 'switching':
       return comeUp(name, document, group, facts)
@@ -40,7 +40,7 @@ export function stepGuest(name: string, document: GuestDocument, group: Group, f
   }
 }
 
-function stage(name: string, document: GuestDocument, { prepared, deadlines }: Facts): Step {
+function stage(name: string, document: GuestDocument, group: Group, { prepared, deadlines }: Facts): Step {
   const { want, attempts, token } = document
   const result = prepared.get(name)
   if (result?.generation === want && result.error === '')
@@ -55,7 +55,7 @@ function stage(name: string, document: GuestDocument, { prepared, deadlines }: F
       return { move: { guest: name, next, deadline: 0 } }
     }
     const next = { ...document, state: 'staging' as const, attempts: failed, why }
-    return { move: { guest: name, next, deadline: 2 ** failed } }
+    return { move: { guest: name, next, deadline: Math.ceil((group.recoverSeconds * 2 ** failed) / 60) } }
   }
   return { action: { kind: 'prepare', guest: name, generation: want, token } }
 }
