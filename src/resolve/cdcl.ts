@@ -9,6 +9,7 @@
  * @see Marques-Silva, Sakallah: GRASP, 1996 (conflict analysis); Eén, Sörensson: An Extensible SAT-solver, 2003
  */
 
+import { moveBest } from './move-best.ts'
 import type { Bounds, Client, Literal, Outcome, Search, Tier } from './search.ts'
 
 export type { Bounds, Client, Literal, Outcome, Search, Tier } from './search.ts'
@@ -134,7 +135,11 @@ class Cdcl implements Search {
       if (this.#limits.length < assumptions.length) {
         next = assumptions[this.#limits.length] as Literal
         const value = this.#valueOf(next)
-        if (value === FALSE) return this.#refuse(next)
+        if (value === FALSE)
+          return bounds.proof === false
+            ? { status: 'refused', facts: [], assumptions: [] }
+            : this.#refuse(next)
+        this.#passMet()
         this.#openLevel()
         if (value === UNKNOWN) this.#enqueue(next, NONE)
         continue
@@ -148,12 +153,9 @@ class Cdcl implements Search {
     }
   }
 
-  isTrue(variable: number): boolean {
-    return this.#value[variable] === TRUE
-  }
-
-  trueVariables(): number[] {
-    return this.#trail.filter((literal) => literal % 2 === 0).map((literal) => literal / 2)
+  trueVariables(beside = 0): number[] {
+    const trail = beside === 0 ? this.#trail : this.#trail.slice(this.#limits[beside] ?? this.#trail.length)
+    return trail.filter((literal) => literal % 2 === 0).map((literal) => literal / 2)
   }
 
   /** Levels of assumptions that the last call made too stay as they are. */
@@ -298,6 +300,17 @@ class Cdcl implements Search {
     return NONE
   }
 
+  /** Requirements that hold need not be looked at again while what makes them hold stays. */
+  #passMet(): void {
+    for (const tier of ALL_TIERS)
+      for (; this.#positions[tier] < this.#trail.length; this.#positions[tier]++) {
+        const literal = this.#trail[this.#positions[tier]] as Literal
+        if (literal % 2 === 1) continue
+        const required = (this.#required[literal / 2] as Required)[tier]
+        if (!required.every((literals) => literals.some((one) => this.#valueOf(one) === TRUE))) break
+      }
+  }
+
   /** Of literals of which none is true the one to make true: the first that costs nothing, else the first. */
   #openLiteral(literals: readonly Literal[]): Literal {
     let first = NONE
@@ -435,15 +448,4 @@ class Cdcl implements Search {
     }
     return [...facts].sort((a, b) => a - b)
   }
-}
-
-/** Bring the item of highest rank among those from `place` on to `place`; the first of equals. */
-function moveBest(items: number[], place: number, rank: (item: number) => number): void {
-  let best = place
-  for (let index = place + 1; index < items.length; index++)
-    if (rank(items[index] as number) > rank(items[best] as number)) best = index
-  if (best === place || best >= items.length) return
-  const item = items[best] as number
-  items[best] = items[place] as number
-  items[place] = item
 }

@@ -4,6 +4,7 @@ import type { ResolveInput } from './choose.ts'
 import { explain } from './explain.ts'
 import { buildCommand } from './missing-builds.ts'
 import { openSession } from './resolve.ts'
+import type { Problem } from './solve.ts'
 import { type MissingSoname, missingSonames } from './soname.ts'
 
 export interface RepositoryCheck {
@@ -27,8 +28,60 @@ export interface MissingDemand {
   readonly builds: readonly string[]
 }
 
+/** Most builds that can be installed; of the others some were not tried alone. */
+function soundTogether(problem: Problem, all: readonly Package[]): Set<Package> {
+  const sound = new Set<Package>()
+  let waiting = all
+  for (let round = 0; round < MOST_ROUNDS; round++) {
+    let ground = groundOf(problem, waiting, sound)
+    if (ground === undefined) break
+    for (const pkg of waiting) {
+      if (sound.has(pkg)) continue
+      const before = problem.decisions
+      const outcome = problem.solve([ground * 2, problem.variableOf(pkg) * 2], TOGETHER)
+      if (outcome.status !== 'found') continue
+      addMembers(problem, sound, 1)
+      if (problem.decisions - before > MANY_DECISIONS) ground = together(problem, pkg)
+    }
+    const left = waiting.filter((pkg) => !sound.has(pkg))
+    if (left.length * 10 > waiting.length * 9) break
+    waiting = left
+  }
+  return sound
+}
+
+/** What the first of `waiting` that can be installed brings with it, as one variable: others need most of it too. */
+function groundOf(problem: Problem, waiting: readonly Package[], sound: Set<Package>): number | undefined {
+  for (const pkg of waiting.slice(0, MOST_TRIED)) {
+    if (problem.solve([problem.variableOf(pkg) * 2], BOUNDS).status !== 'found') continue
+    addMembers(problem, sound)
+    return together(problem, pkg)
+  }
+  return undefined
+}
+
+/** What was found, without `pkg` itself: its other builds need the same. */
+function together(problem: Problem, pkg: Package): number {
+  const needed = problem.trueVariables().filter((variable) => (problem.packageOf(variable) ?? pkg) !== pkg)
+  return problem.together(needed)
+}
+
+function addMembers(problem: Problem, sound: Set<Package>, beside = 0): void {
+  for (const variable of problem.trueVariables(beside)) {
+    const member = problem.packageOf(variable)
+    if (member) sound.add(member)
+  }
+}
+
 /** Conflicts after which a build counts as broken without proof; a guess that no real index reaches. */
 const BOUNDS = { conflicts: 100_000, decisions: 10_000_000, wishes: false }
+/** Of a search on ground that another build has prepared; what it does not find is looked for elsewhere. */
+const TOGETHER = { conflicts: 20, decisions: 10_000, wishes: false, proof: false }
+/** After which what was found becomes ground for the next. */
+const MANY_DECISIONS = 8
+const MOST_ROUNDS = 12
+/** How many builds of which none can be installed may come first. */
+const MOST_TRIED = 20
 
 /**
  * Every build that any profile could choose, with the reason where none can.
@@ -50,17 +103,14 @@ export function checkRepository(index: Index, arch: string): RepositoryCheck {
   }
   const { catalog, choice, problem } = openSession(input, [index])
   const all = [...catalog.names()].sort().flatMap((name) => choice.visible(name))
-  const sound = new Set<Package>()
+  const sound = soundTogether(problem, all)
   const broken: { pkg: string; because: readonly string[] }[] = []
   const missing = new Map<string, { breaks: Set<string>; builds: Set<string> }>()
   for (const pkg of all) {
     if (sound.has(pkg)) continue
     const outcome = problem.solve([problem.variableOf(pkg) * 2], BOUNDS)
     if (outcome.status === 'found') {
-      for (const variable of problem.trueVariables()) {
-        const member = problem.packageOf(variable)
-        if (member) sound.add(member)
-      }
+      addMembers(problem, sound)
       continue
     }
     if (outcome.status === 'budget') {

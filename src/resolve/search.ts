@@ -32,6 +32,8 @@ export interface Bounds {
   readonly decisions: number
   /** Whether tier 2 is met too. */
   readonly wishes: boolean
+  /** `false`: a refusal need not say what it follows from. */
+  readonly proof?: boolean
 }
 
 export interface Search {
@@ -46,7 +48,9 @@ export interface Search {
   /** While `owner` is true one of `literals` must be (tier 2: should be); earlier ones are preferred. */
   require(owner: number, tier: Tier, literals: readonly Literal[], fact: number): void
   solve(assumptions: readonly Literal[], bounds: Bounds): Outcome
-  isTrue(variable: number): boolean
-  /** What is true after `found`, in the order in which it became so. */
-  trueVariables(): number[]
+  /**
+   * What is true after `found`, in the order in which it became so.
+   * @param beside leave out what follows from as many of the assumptions
+   */
+  trueVariables(beside?: number): number[]
 }

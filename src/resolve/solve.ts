@@ -35,8 +35,11 @@ export interface Problem {
   packageOf(variable: number): Package | undefined
   /** What a variable asks for; complete once it has been true. */
   requirements(variable: number): readonly Requirement[]
+  /** A variable that stands for all of these together, to be assumed. */
+  together(variables: readonly number[]): number
   solve(assumptions: readonly Literal[], bounds: Bounds): Outcome
-  trueVariables(): number[]
+  /** @param beside leave out what follows from as many of the assumptions */
+  trueVariables(beside?: number): number[]
 }
 
 const NO_FACT = -1
@@ -232,7 +235,12 @@ export function openProblem(choice: Choice): Problem {
     variableOf,
     packageOf: (variable) => packages[variable],
     requirements: (variable) => required[variable] as Requirement[],
+    together: (wanted) => {
+      const owner = newVariable(undefined)
+      for (const variable of wanted) search.require(owner, 0, [variable * 2], NO_FACT)
+      return owner
+    },
     solve: (assumptions, bounds) => search.solve(assumptions, bounds),
-    trueVariables: () => search.trueVariables(),
+    trueVariables: (beside) => search.trueVariables(beside),
   }
 }
