@@ -64,5 +64,26 @@ export async function layoutBeside(image: OpenImage): Promise<Layout> {
   const text = path === image.path ? undefined : await readFile(path, 'utf8').catch(() => undefined)
   const layout = text === undefined ? undefined : parseLayout(text, shownPath(path))
   if (layout?.size === image.size && layout.name === basename(image.path)) return layout
+  await mustBeSquashfs(image)
   return await layoutOfSquashfs(image)
+}
+
+/** Files whose runs have no layout: what they are, where their magic stands. */
+const OTHERS: readonly (readonly [what: string, offset: number, magic: string])[] = [
+  ['an erofs image', 1024, 'e2e1f5e0'],
+  ['a verity tree', 0, '7665726974790000'],
+  ['a qcow2 disk', 0, '514649fb'],
+]
+
+async function mustBeSquashfs(image: OpenImage): Promise<void> {
+  for (const [what, offset, magic] of OTHERS) {
+    const bytes = Buffer.from(await image.read(offset, magic.length / 2))
+    if (bytes.toString('hex') !== magic) continue
+    const message = `${image.name}: magic: expected a squashfs image, found ${what}`
+    const hint = 'deltas are made of squashfs images, which lie in the order of packages; send this one whole'
+    throw new Stage5Error('S5_ARCHIVE_REFUSED', message, {
+      hint,
+      data: { file: image.path, reason: 'magic' },
+    })
+  }
 }

@@ -64,6 +64,16 @@ test('the wrong base is told, and no file is left', async (t) => {
   assert.ok(!readdirSync(project.directory).some((name) => name.startsWith('wrong')))
 })
 
+test('an erofs image and its verity tree are refused by name', async (t) => {
+  const profile = readFileSync(at('profiles/shop.yaml'), 'utf8')
+  writeFileSync(at('profiles/other.yaml'), profile.replace('[squashfs]', '[erofs, verity]'))
+  assert.equal((await stage5(project.directory, ['build', 'other'])).code, 0)
+  await expectConsole(t, 'delta-erofs', project.directory, ['delta', 'other', 'shop'])
+  const tree = readdirSync(at('out/other')).find((file) => file.endsWith('.verity')) as string
+  const ran = await stage5(project.directory, ['delta', 'shop', join('out/other', tree)])
+  assert.match(ran.stderr, /found a verity tree/)
+})
+
 test('what is no image, no delta or not there is told', async () => {
   writeFileSync(at('text'), 'text\n')
   const code = async (...words: string[]): Promise<unknown> => {
