@@ -7,6 +7,7 @@ export const COMMANDS: { readonly [name: string]: () => Promise<Command> } = {
   build: async () => (await import('./build.ts')).build,
   boot: async () => (await import('./boot.ts')).boot,
   test: async () => (await import('./test.ts')).test,
+  convert: async () => (await import('./convert.ts')).convert,
   checkout: async () => (await import('./checkout.ts')).checkout,
   why: async () => (await import('./why.ts')).why,
   'why-not': async () => (await import('./why.ts')).whyNot,

@@ -1,0 +1,109 @@
+/** The segments of an initrd, one behind the other as the kernel unpacks them: plain or compressed archives. */
+import { readFile } from 'node:fs/promises'
+import { gunzipSync } from 'node:zlib'
+import { isStage5Error, refuse, Stage5Error } from '../base/errors.ts'
+import { type CpioEntry, readCpio } from '../format/cpio.ts'
+import { zstdFrameEnd } from '../format/zstd-extent.ts'
+import { type Compression, compressionOf, decompress } from '../host/decompress.ts'
+
+export interface InitrdSegment {
+  /** Bytes in the file; the padding behind it is not counted. */
+  readonly offset: number
+  readonly length: number
+  readonly compression: Compression
+  readonly entries: readonly CpioEntry[]
+}
+
+export interface Initrd {
+  readonly bytes: Uint8Array
+  readonly segments: readonly InitrdSegment[]
+}
+
+/** An unpacked segment may have this many bytes. */
+const MOST = 4 * 2 ** 30
+
+/** @throws S5_FILE_MISSING, S5_ARCHIVE_REFUSED */
+export async function readInitrd(path: string, shown: string, signal: AbortSignal): Promise<Initrd> {
+  const bytes = await readFile(path).catch((cause: NodeJS.ErrnoException) => {
+    if (cause.code !== 'ENOENT' && cause.code !== 'ENOTDIR') throw cause
+    throw new Stage5Error('S5_FILE_MISSING', `there is no file ${shown}`, { cause })
+  })
+  const segments: InitrdSegment[] = []
+  for (let at = 0; ; ) {
+    while (at < bytes.length && bytes[at] === 0) at++
+    if (at >= bytes.length) break
+    signal.throwIfAborted()
+    const { end, ...segment } = await segmentAt(bytes, at, shown, signal)
+    segments.push({ offset: at, length: end - at, ...segment })
+    at = end
+  }
+  if (segments.length === 0) throw refuse('truncated', shown, 'it is empty')
+  return { bytes, segments }
+}
+
+type Found = Pick<InitrdSegment, 'compression' | 'entries'> & { readonly end: number }
+
+async function segmentAt(bytes: Buffer, at: number, shown: string, signal: AbortSignal): Promise<Found> {
+  const rest = bytes.subarray(at)
+  if (rest.subarray(0, 6).toString('latin1') === '070701') {
+    const { entries, end } = readCpio(bytes, shown, at)
+    return { compression: 'none', entries, end }
+  }
+  const compression = compressionOf(rest)
+  if (compression === 'none')
+    throw refuse('magic', shown, `expected a cpio archive (newc), plain or compressed, at byte ${at}`)
+  const { plain, end } = await unpacked(bytes, at, compression, shown, signal)
+  const inside: CpioEntry[] = []
+  for (let from = 0; ; ) {
+    while (from < plain.length && plain[from] === 0) from++
+    if (from >= plain.length) break
+    const { entries, end: next } = readCpio(plain, shown, from)
+    inside.push(...entries)
+    from = next
+  }
+  return { compression, entries: inside, end }
+}
+
+async function unpacked(
+  bytes: Buffer,
+  at: number,
+  compression: Compression,
+  shown: string,
+  signal: AbortSignal,
+): Promise<{ plain: Buffer; end: number }> {
+  if (compression === 'gz') return gunzipped(bytes.subarray(at), at, shown)
+  let end = bytes.length
+  if (compression === 'zst') {
+    end = zstdFrameEnd(bytes, at, shown)
+    while (compressionOf(bytes.subarray(end)) === 'zst') end = zstdFrameEnd(bytes, end, shown)
+  }
+  const parts: Uint8Array[] = []
+  const input = (async function* () {
+    yield bytes.subarray(at, end)
+  })()
+  try {
+    for await (const part of decompress(input, compression, { file: shown, bytes: MOST }, signal))
+      parts.push(part)
+  } catch (error) {
+    if (compression === 'zst' || !isStage5Error(error, 'S5_ARCHIVE_REFUSED')) throw error
+    throw refuse(
+      'trailing-data',
+      shown,
+      `the ${compression} segment at byte ${at} cannot be unpacked up to the end of the file, where it must end`,
+    )
+  }
+  return { plain: Buffer.concat(parts), end }
+}
+
+/** zlib says how much of its input it took. */
+function gunzipped(rest: Buffer, at: number, shown: string): { plain: Buffer; end: number } {
+  try {
+    const { buffer, engine } = gunzipSync(rest, { info: true, maxOutputLength: MOST }) as unknown as {
+      buffer: Buffer
+      engine: { bytesWritten: number }
+    }
+    return { plain: buffer, end: at + engine.bytesWritten }
+  } catch (cause) {
+    throw refuse('decompress', shown, `the gzip segment at byte ${at}: ${(cause as Error).message}`)
+  }
+}
