@@ -81,11 +81,15 @@ PRAGMA user_version = ${FORMAT};`
 export class ForeignDatabase extends Error {}
 
 /** @throws ForeignDatabase; errors of SQLite */
-export function openTables(path: string, clock: MachineClock): Tables {
+export function openTables(
+  path: string,
+  clock: MachineClock,
+  keepRevisions: number = KEEP_REVISIONS,
+): Tables {
   const database = new DatabaseSync(path, { timeout: BUSY_MS })
   try {
     prepare(database, clock)
-    return tables(database, clock)
+    return tables(database, clock, keepRevisions)
   } catch (error) {
     database.close()
     throw error
@@ -136,7 +140,7 @@ interface Written {
   readonly lease?: number | null
 }
 
-function tables(database: DatabaseSync, clock: MachineClock): Tables {
+function tables(database: DatabaseSync, clock: MachineClock, keepRevisions: number): Tables {
   const statements = new Map<string, StatementSync>()
   const statement = (sql: string): StatementSync => {
     const found = statements.get(sql) ?? database.prepare(sql)
@@ -300,7 +304,7 @@ function tables(database: DatabaseSync, clock: MachineClock): Tables {
       if (writes) for (let due = dueLease(); due !== undefined; due = dueLease()) endLease(due)
       const answers = asks.map(answer)
       if (Math.floor(revision / COMPACT_EVERY) > Math.floor(before.revision / COMPACT_EVERY))
-        compact(Math.max(0, revision - KEEP_REVISIONS))
+        compact(Math.max(0, revision - keepRevisions))
       if (revision !== before.revision) run("UPDATE meta SET number = ? WHERE name = 'revision'", revision)
       if (compacted !== before.compacted)
         run("UPDATE meta SET number = ? WHERE name = 'compacted'", compacted)
