@@ -43,6 +43,7 @@ const TEST = {
   'fsck.erofs': 'erofs-utils',
   'qemu-img': 'qemu-utils',
   skopeo: 'skopeo',
+  etcd: 'etcd-server',
   syslinux: 'syslinux',
   '../share/ovmf/OVMF.fd': 'ovmf',
   '../lib/syslinux/mbr/gptmbr.bin': 'syslinux-common',
