@@ -220,7 +220,7 @@ const group = object('a map with the keys of a group', {
       string({ expected: 'a template', plain: true }),
     ),
     new Map<string, string>(),
-    'What each guest gets: hostname (default: its name); network: dhcp, or words such as "address=10.0.0.{index}/24 gateway=10.0.0.1 dns=10.0.0.1"; machine-id (default: minted once); ssh-host-keys: make.',
+    'What each guest gets: hostname (default: its name); network: dhcp, or words such as "ip=10.0.0.{index}/24 gateway=10.0.0.1 dns=10.0.0.1"; machine-id (default: minted once); ssh-host-keys: make.',
   ),
   secrets: optional(
     record(absolutePath(), line('a file (absolute, or relative to the project)')),

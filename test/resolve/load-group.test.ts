@@ -66,7 +66,7 @@ guests:
   - web-{08..10}
 values: {http: "{index+8080}", rack: b}
 driver: {kind: qemu, memory: 256M, forward: ["{http}:80"]}
-templates: {network: "address=10.0.{rack}.{index}/24"}
+templates: {network: "ip=10.0.{rack}.{index}/24"}
 secrets: {/etc/key: "secrets/{name}.key"}
 data: {www: 2G}
 waves: [1, 10%, 100%]
@@ -128,7 +128,7 @@ test('every key is read, and values are filled in for each guest', async () => {
       index: '1',
       http: '8081',
       rack: 'a',
-      network: 'address=10.0.a.1/24',
+      network: 'ip=10.0.a.1/24',
     },
   })
 })

@@ -1,0 +1,218 @@
+/** A driver for guests whose host owns the trial pointer: what qemu, libvirt and dir have in common. */
+import { mkdirSync } from 'node:fs'
+import { rm, writeFile } from 'node:fs/promises'
+import type { DriverGeneration, DriverGuest, GuestDriver, Observed } from '../driver.ts'
+import { checkHealth, type HealthSources } from '../health.ts'
+import type { HealthCheck } from '../../resolve/group.ts'
+import {
+  discard,
+  type GuestFolder,
+  guestFolder,
+  obey,
+  prepared,
+  saveState,
+  stateOf,
+  tokenOf,
+} from './folder.ts'
+import { awaitStart, endGuest, type Started, startedOf, startKeeper } from './keeper.ts'
+
+/** What differs between kinds of guests. */
+export interface Backend {
+  readonly kind: string
+  /** Fills the folder of a prepared generation, `run` included; may be called again on half of it. */
+  prepare(
+    guest: DriverGuest,
+    folder: GuestFolder,
+    generation: DriverGeneration,
+    directory: string,
+    signal: AbortSignal,
+  ): Promise<void>
+  /** Asks the running guest to power down. */
+  ask(guest: DriverGuest, folder: GuestFolder, started: Started): Promise<void>
+  readonly stopMs: number
+  /** Generation that really runs as it can be seen, or why it cannot be told. */
+  evidence(
+    guest: DriverGuest,
+    folder: GuestFolder,
+    started: Started,
+    signal: AbortSignal,
+  ): Promise<{ readonly running: string } | { readonly unknown: string }>
+  health(guest: DriverGuest, folder: GuestFolder, started: Started): HealthSources
+}
+
+export interface HostedOptions {
+  /** Folder with a folder for each guest. */
+  readonly root: string
+  readonly checks: readonly HealthCheck[]
+}
+
+const START_MS = 60_000
+
+export function hostedDriver(backend: Backend, { root, checks }: HostedOptions): GuestDriver {
+  const folderOf = (guest: DriverGuest): GuestFolder => guestFolder(root, guest.name)
+
+  const halt = async (guest: DriverGuest, folder: GuestFolder, signal: AbortSignal): Promise<void> => {
+    const started = startedOf(folder)
+    if (!started) return
+    await endGuest(folder, started, () => backend.ask(guest, folder, started), backend.stopMs, signal)
+  }
+
+  /** Makes what the pointers say run, under the current token. */
+  const settle = async (
+    guest: DriverGuest,
+    folder: GuestFolder,
+    generation: string,
+    token: number,
+    signal: AbortSignal,
+  ): Promise<void> => {
+    const isWanted = (started: Started): boolean =>
+      started.generation === generation && started.token === token
+    const now = startedOf(folder)
+    if (now && isWanted(now)) return
+    await rm(folder.file('stopped'), { force: true })
+    await halt(guest, folder, signal)
+    await startKeeper(folder)
+    await awaitStart(
+      folder,
+      (started) => isWanted(started) || folder.pointer('trial') === '',
+      START_MS,
+      signal,
+    )
+  }
+
+  return {
+    kind: backend.kind,
+    prepare: async (guest, generation, signal) => {
+      const folder = folderOf(guest)
+      await folder.exclusively(signal, () =>
+        prepared(folder, generation.name, generation.manifest, (directory) =>
+          backend.prepare(guest, folder, generation, directory, signal),
+        ),
+      )
+    },
+
+    switchTo: async (guest, generation, token, tries, signal) => {
+      const folder = folderOf(guest)
+      await folder.exclusively(signal, async () => {
+        const state = stateOf(folder)
+        await obey(folder, token)
+        const { switched } = state
+        const isSame = switched?.token === token && switched.generation === generation.name
+        if ((isSame && switched.done) || state.closed >= token) return
+        if (folder.read(`gen/${generation.name}/manifest`) !== generation.manifest)
+          await prepared(folder, generation.name, generation.manifest, (directory) =>
+            backend.prepare(guest, folder, generation, directory, signal),
+          )
+        // Cut off behind this line the trial may have begun, and even fallen back: it is not given new starts.
+        if (!isSame) {
+          const begun = { token, generation: generation.name, done: false }
+          folder.unpoint('trial')
+          folder.unpoint('fallen')
+          await folder.write('tries', `${tries}`)
+          folder.point('trial', generation.name)
+          await saveState(folder, { ...state, switched: begun })
+        }
+        if (folder.pointer('fallen') !== generation.name)
+          await settle(guest, folder, generation.name, token, signal)
+        const done = { token, generation: generation.name, done: true }
+        await saveState(folder, { ...state, switched: done })
+      })
+    },
+
+    commit: async (guest, generation, token, signal) => {
+      const folder = folderOf(guest)
+      await folder.exclusively(signal, async () => {
+        await obey(folder, token)
+        if (folder.pointer('trial') !== generation.name) return
+        folder.point('good', generation.name)
+        folder.unpoint('trial')
+      })
+    },
+
+    rollback: async (guest, good, token, signal) => {
+      const folder = folderOf(guest)
+      await folder.exclusively(signal, async () => {
+        await obey(folder, token)
+        const state = stateOf(folder)
+        if (good && folder.pointer('good') !== good.name) {
+          await prepared(folder, good.name, good.manifest, (directory) =>
+            backend.prepare(guest, folder, good, directory, signal),
+          )
+          folder.point('good', good.name)
+        }
+        const to = folder.pointer('good')
+        folder.unpoint('trial')
+        await saveState(folder, { ...state, closed: Math.max(state.closed, token) })
+        const started = startedOf(folder)
+        if (to === '') await halt(guest, folder, signal)
+        else if (started?.generation !== to) {
+          await rm(folder.file('stopped'), { force: true })
+          await halt(guest, folder, signal)
+          await startKeeper(folder)
+          await awaitStart(folder, ({ generation }) => generation === to, START_MS, signal)
+        }
+      })
+    },
+
+    status: async (guest, signal) => await observe(backend, guest, folderOf(guest), checks, signal),
+
+    stop: async (guest, signal) => {
+      const folder = folderOf(guest)
+      await folder.exclusively(signal, async () => {
+        await writeFile(folder.file('stopped'), '')
+        await halt(guest, folder, signal)
+      })
+    },
+
+    collect: async (guest, keep, signal) => {
+      const folder = folderOf(guest)
+      await folder.exclusively(signal, async () => {
+        const needed = new Set([...keep, folder.pointer('good'), folder.pointer('trial')])
+        const running = startedOf(folder)?.generation
+        if (running !== undefined) needed.add(running)
+        for (const name of await folder.generations()) if (!needed.has(name)) await discard(folder, name)
+      })
+    },
+  }
+}
+
+/** Starts a guest that was stopped on what it had; nothing happens to one that runs. */
+export async function startGuest(root: string, name: string, signal: AbortSignal): Promise<boolean> {
+  const folder = guestFolder(root, name)
+  return await folder.exclusively(signal, async () => {
+    if (startedOf(folder)) return false
+    if (folder.pointer('good') === '' && folder.pointer('trial') === '') return false
+    mkdirSync(folder.file('run'), { recursive: true })
+    await startKeeper(folder)
+    return (await awaitStart(folder, () => true, START_MS, signal)) !== undefined
+  })
+}
+
+async function observe(
+  backend: Backend,
+  guest: DriverGuest,
+  folder: GuestFolder,
+  checks: readonly HealthCheck[],
+  signal: AbortSignal,
+): Promise<Observed> {
+  const trial = folder.pointer('trial')
+  const known = {
+    pointer: trial === '' ? ('good' as const) : ('trial' as const),
+    triesLeft: trial === '' ? 0 : Number(folder.read('tries') || '0'),
+    token: tokenOf(folder),
+  }
+  const started = startedOf(folder)
+  const fallen = folder.pointer('fallen')
+  const fell = fallen === '' || trial !== '' ? '' : `; ${fallen} used up its starts`
+  if (!started)
+    return { ...known, power: 'off', bootId: '', digest: '', health: 'fail', detail: `off${fell}` }
+  const on = { ...known, power: 'on' as const, bootId: started.bootId }
+  const seen = await backend.evidence(guest, folder, started, signal)
+  if ('unknown' in seen)
+    return { ...on, digest: '', health: 'fail', detail: `${started.generation}: ${seen.unknown}${fell}` }
+  const digest = folder.read(`gen/${seen.running}/manifest`)
+  const sources = backend.health(guest, folder, started)
+  const { health, detail } = await checkHealth(checks, guest.values, sources, signal)
+  const well = detail === '' ? 'healthy' : detail
+  return { ...on, digest, health, detail: `${seen.running}: ${well}${fell}` }
+}

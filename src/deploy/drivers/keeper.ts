@@ -1,0 +1,188 @@
+/**
+ * The keeper: a shell script that keeps one guest running and owns its trial, so that a new generation falls back to
+ * the old one whether or not anybody watches. It outlives the program that starts it.
+ *
+ * Each start notes in `run/started` what was started, under which token, with which boot id. Keeper and guest hold the
+ * lock `run/lock`, so that no guest is ever run twice.
+ */
+import { spawn } from 'node:child_process'
+import { closeSync, mkdirSync, openSync, readFileSync, rmSync } from 'node:fs'
+import { writeFile } from 'node:fs/promises'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Stage5Error } from '../../base/errors.ts'
+import { findTool } from '../../host/run.ts'
+import { monotonicMs } from '../../host/clock.ts'
+import { bootId } from '../../host/temp.ts'
+import { writeWhole } from '../../host/whole-file.ts'
+import type { GuestFolder } from './folder.ts'
+
+/** `gen/<generation>/run BOOT-ID` is the guest until it ends; it is replaced by it with `exec`. */
+const KEEPER = `#!/bin/sh
+# Written by stage5: keeps this guest running on what "trial", or else "good", points to.
+cd "$1" || exit 1
+exec 9>run/lock
+flock -n 9 || exit 0
+pause=0
+while [ ! -e stopped ]; do
+  if [ -L trial ]; then
+    left=$(cat tries 2>/dev/null)
+    if [ "\${left:-0}" -gt 0 ]; then
+      echo $((left - 1)) >.tries.new && mv .tries.new tries
+      generation=$(readlink trial)
+    else
+      mv -T trial fallen
+      continue
+    fi
+  else
+    generation=$(readlink good) || break
+  fi
+  boot=$(cat /proc/sys/kernel/random/uuid)
+  [ -e run/console.log ] && mv run/console.log run/console.old
+  began=$(cut -d. -f1 /proc/uptime)
+  setsid sh "$generation/run" "$boot" </dev/null >>run/output.log 2>&1 &
+  child=$! token=$(cat token)
+  since=$(sed 's/.*) //' /proc/$child/stat | cut -d' ' -f20)
+  echo "\${generation#gen/} $boot $token $child $since $2" >run/.started.new && mv run/.started.new run/started
+  wait $child
+  echo "\${generation#gen/} $boot ended with $?" >>run/ends
+  rm -f run/started
+  [ $(($(cut -d. -f1 /proc/uptime) - began)) -lt 30 ] || pause=0
+  left=$pause
+  while [ "$left" -gt 0 ] && [ ! -e stopped ] && [ ! -e run/now ]; do
+    sleep 1 9>&-
+    left=$((left - 1))
+  done
+  pause=$((pause * 2 + 1))
+  [ $pause -lt 30 ] || pause=30
+  if [ -e run/now ]; then
+    rm -f run/now
+    pause=0
+  fi
+done
+`
+
+export interface Started {
+  readonly generation: string
+  readonly bootId: string
+  readonly token: number
+  readonly pid: number
+  /** When the process began, in ticks of the machine (proc(5), starttime). */
+  readonly since: string
+}
+
+/** The start that still runs; undefined when the guest is off. */
+export function startedOf(folder: GuestFolder): Started | undefined {
+  const [generation = '', boot = '', token = '', pid = '', since = '', machine] = folder
+    .read('run/started')
+    .split(' ')
+  const started = { generation, bootId: boot, token: Number(token), pid: Number(pid), since }
+  return machine === bootId() && lives(started) ? started : undefined
+}
+
+/** Whether it is still the process that was started: a number may belong to somebody else by now. */
+function lives({ pid, since }: Started): boolean {
+  try {
+    const [state, ...rest] = readFileSync(`/proc/${pid}/stat`, 'latin1').replace(/.*\) /s, '').split(' ')
+    return state !== 'Z' && rest[18] === since
+  } catch {
+    return false
+  }
+}
+
+/** Starts a keeper; where one runs already the new one ends at once. */
+export async function startKeeper(folder: GuestFolder): Promise<void> {
+  const shell = findTool('sh')
+  const flock = findTool('flock')
+  if (shell === undefined || flock === undefined)
+    throw new Stage5Error('S5_TOOL_MISSING', 'flock is not installed', { hint: 'apt install util-linux' })
+  mkdirSync(folder.file('run'), { recursive: true, mode: 0o700 })
+  rmSync(folder.file('stopped'), { force: true })
+  await writeWhole(folder.file('run', 'keeper'), KEEPER)
+  const log = openSync(folder.file('run', 'output.log'), 'a', 0o600)
+  try {
+    const child = spawn(shell, [folder.file('run', 'keeper'), folder.path, bootId()], {
+      detached: true,
+      stdio: ['ignore', log, log],
+      cwd: '/',
+    })
+    await new Promise<void>((started, failed) => {
+      child.once('spawn', started)
+      child.once('error', failed)
+    })
+    child.unref()
+  } finally {
+    closeSync(log)
+  }
+}
+
+const STEP_MS = 50
+
+/**
+ * Ends what runs and waits until it is gone: first `ask`, then SIGTERM, then SIGKILL.
+ * @param graceMs how long each of the first two may take in all
+ */
+export async function endGuest(
+  folder: GuestFolder,
+  started: Started,
+  ask: () => Promise<void>,
+  graceMs: number,
+  signal: AbortSignal,
+): Promise<void> {
+  const isGone = (): boolean => !lives(started)
+  const gone = async (ms: number): Promise<boolean> => {
+    const until = monotonicMs() + ms
+    while (!isGone()) {
+      if (monotonicMs() >= until) return false
+      await sleep(STEP_MS, undefined, { signal })
+    }
+    return true
+  }
+  // Not a crash: the keeper is not to wait before the next start.
+  await writeFile(folder.file('run', 'now'), '')
+  await ask()
+  if (await gone(graceMs)) return
+  for (const [name, ms] of [
+    ['SIGTERM', 2_000],
+    ['SIGKILL', 30_000],
+  ] as const) {
+    kill(started, name)
+    if (await gone(ms)) return
+  }
+  throw new Stage5Error('S5_TOOL_FAILED', `${folder.name}: process ${started.pid} does not end`, {
+    data: { pid: started.pid },
+  })
+}
+
+/** It leads a process group of its own. */
+function kill(started: Started, signal: NodeJS.Signals): void {
+  if (!lives(started)) return
+  try {
+    process.kill(-started.pid, signal)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error
+  }
+}
+
+/** Waits until the keeper has started what the pointers say. @returns undefined when that did not happen in time */
+export async function awaitStart(
+  folder: GuestFolder,
+  isWanted: (started: Started) => boolean,
+  ms: number,
+  signal: AbortSignal,
+): Promise<Started | undefined> {
+  const until = monotonicMs() + ms
+  let again = monotonicMs() + AGAIN_MS
+  for (;;) {
+    const started = startedOf(folder)
+    if (started && isWanted(started)) return started
+    if (monotonicMs() >= until) return undefined
+    if (monotonicMs() >= again) {
+      await startKeeper(folder)
+      again = monotonicMs() + AGAIN_MS
+    }
+    await sleep(STEP_MS, undefined, { signal })
+  }
+}
+
+/** A keeper that was about to end held the lock when ours came. */
+const AGAIN_MS = 2_000

@@ -1,0 +1,53 @@
+/** The driver that a group names. */
+import { mkdirSync, realpathSync } from 'node:fs'
+import { resolve } from 'node:path'
+import { Stage5Error } from '../../base/errors.ts'
+import { never } from '../../base/never.ts'
+import type { Group } from '../../resolve/group.ts'
+import type { DirOptions, ExecOptions, QemuOptions } from '../../resolve/shape-driver.ts'
+import type { GuestDriver } from '../driver.ts'
+import { type CheckoutRoot, dirDriver } from './dir.ts'
+import { execDriver } from './exec.ts'
+import { qemuDriver } from './qemu.ts'
+
+export interface DriverOptions {
+  /** The project: where relative names of the group begin. */
+  readonly directory: string
+  /** For the driver dir: makes a generation's root as a folder. */
+  readonly checkout: CheckoutRoot
+}
+
+/** Folder with a folder for each guest of this group; made when missing. */
+export function guestsRoot({ driver }: Pick<Group, 'driver'>, directory: string): string {
+  const given = driver.options['root']
+  const root =
+    typeof given === 'string' && given !== '' ? resolve(directory, given) : resolve(directory, USUAL)
+  mkdirSync(root, { recursive: true, mode: 0o700 })
+  return realpathSync(root)
+}
+
+const USUAL = '.stage5/guests'
+
+/** @throws S5_DRIVER_NONE for guests that nothing on this side moves */
+export function openDriver(group: Group, { directory, checkout }: DriverOptions): GuestDriver {
+  const { kind, options } = group.driver
+  if (kind === 'pull')
+    throw new Stage5Error(
+      'S5_DRIVER_NONE',
+      `the guests of ${group.name} update themselves (driver: pull): nothing here can switch them`,
+      { data: { group: group.name } },
+    )
+  const places = { project: directory, root: guestsRoot(group, directory) }
+  switch (kind) {
+    case 'dir':
+      return dirDriver(group, options as unknown as DirOptions, places, checkout)
+    case 'qemu':
+      return qemuDriver(group, options as unknown as QemuOptions, places)
+    case 'exec':
+      return execDriver(group, options as unknown as ExecOptions, places)
+    case 'libvirt':
+      throw new Error('not yet')
+    default:
+      return never(kind)
+  }
+}

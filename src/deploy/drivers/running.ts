@@ -1,0 +1,58 @@
+/** What a guest's console says about what really runs in it. */
+import { open } from 'node:fs/promises'
+import type { GuestFolder } from './folder.ts'
+
+/** The init names base and start in its first lines; kernels are talkative before. */
+const HEAD = 1_048_576
+const TAIL = 4_194_304
+
+export function imageLine({ id, version }: { readonly id: string; readonly version: string }): string {
+  return `${id} ${version}`
+}
+
+/** The beginning of the console since the guest started. */
+export async function consoleHead(folder: GuestFolder): Promise<string> {
+  return (await part(folder, HEAD, false)) ?? ''
+}
+
+/** Everything that the console showed since the guest started, or the last 4 MiB of it. */
+export async function consoleTail(folder: GuestFolder): Promise<string | undefined> {
+  return await part(folder, TAIL, true)
+}
+
+async function part(folder: GuestFolder, most: number, last: boolean): Promise<string | undefined> {
+  const file = await open(folder.file('run', 'console.log')).catch(() => undefined)
+  if (!file) return undefined
+  try {
+    const { size } = await file.stat()
+    const bytes = Buffer.alloc(Math.min(size, most))
+    const { bytesRead } = await file.read(bytes, 0, bytes.length, last ? size - bytes.length : 0)
+    return bytes.toString('utf8', 0, bytesRead).replaceAll('\r', '')
+  } finally {
+    await file.close()
+  }
+}
+
+/**
+ * The init prints what it read from the base that it mounted (`stage5: base DISK ID VERSION`), and the words of its own
+ * kernel command line (`stage5: start GENERATION BOOT-ID`). Both must be those of the generation that was started.
+ */
+export function runningImage(
+  folder: GuestFolder,
+  generation: string,
+  bootId: string,
+  console: string,
+): { readonly running: string } | { readonly unknown: string } {
+  const base = /^stage5: base \S+ (\S+ \S+)$/m.exec(console)?.[1]
+  const start = /^stage5: start (\S+) (\S+)$/m.exec(console)
+  if (base === undefined || !start) {
+    const reason = /stage5: cannot boot: .*|Kernel panic - .*/.exec(console)?.[0]
+    return { unknown: reason ?? 'starting' }
+  }
+  if (start[1] !== generation || start[2] !== bootId)
+    return { unknown: `expected the start ${generation} ${bootId}, found ${start[1]} ${start[2]}` }
+  const expected = folder.read(`gen/${generation}/image`)
+  return base === expected
+    ? { running: generation }
+    : { unknown: `expected the image ${expected}, found ${base}` }
+}

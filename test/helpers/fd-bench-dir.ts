@@ -1,0 +1,82 @@
+/** A guest of the driver dir: busybox in a root of its own, which notes each start in its data area. */
+import {
+  copyFileSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  realpathSync,
+  writeFileSync,
+} from 'node:fs'
+import { join } from 'node:path'
+import { openDriver } from '../../src/deploy/drivers/open.ts'
+import { findTool } from '../../src/host/run.ts'
+import type { Group } from '../../src/resolve/group.ts'
+import { driverGuest } from '../../src/resolve/template.ts'
+import type { Bench } from './fd-contract.ts'
+import { group } from './fd-group.ts'
+import { makeOutput } from './fd-output.ts'
+
+const START = `#!/bin/sh
+echo $STAGE5_GENERATION >>/var/log/starts
+echo ready
+exec sleep 1000000
+`
+
+/** The tree that stands beside an output: what `checkout` copies. */
+function tree(folder: string, version: string, start: string): void {
+  const root = join(folder, 'trees', version)
+  for (const name of ['bin', 'etc', 'usr/lib', 'var/log', 'proc'])
+    mkdirSync(join(root, name), { recursive: true })
+  copyFileSync(findTool('busybox') as string, join(root, 'bin/busybox'))
+  for (const name of ['sh', 'sleep', 'cat']) cpSync(join(root, 'bin/busybox'), join(root, 'bin', name))
+  writeFileSync(join(root, 'start'), start, { mode: 0o755 })
+  writeFileSync(join(root, 'etc/hostname'), 'toy\n')
+  writeFileSync(join(root, 'usr/lib/os-release'), `IMAGE_ID=toy\nIMAGE_VERSION="${version}"\n`)
+  writeFileSync(join(root, 'var/log/seeded'), 'from the base\n')
+}
+
+export const DIR_GROUP: Group = group(
+  {
+    kind: 'dir',
+    options: {
+      root: '',
+      run: ['chroot', '{root}', '/bin/sh', '/start'],
+      writable: 1_048_576,
+      stopSeconds: 5,
+    },
+  },
+  { health: [{ kind: 'console', text: 'ready', timeoutMs: 5000 }] },
+)
+
+export function openBench(given: string): Omit<Bench, keyof AsyncDisposable> {
+  const folder = realpathSync(given)
+  const data = [{ name: 'log', label: 'log', file: 'log.ext4', size: 8_388_608, paths: ['/var/log'] }]
+  if (!existsSync(join(folder, 'trees'))) {
+    tree(folder, '1', START)
+    tree(folder, '2', START)
+    tree(folder, '3', '#!/bin/sh\nexit 3\n')
+  }
+  const [first, second, broken] = ['1', '2', '3'].map((version) =>
+    makeOutput(folder, Number(version), { version, boot: { data } }),
+  ) as [Bench['first'], Bench['first'], Bench['first']]
+  const driver = openDriver(DIR_GROUP, {
+    directory: folder,
+    checkout: async ({ seq }, directory) =>
+      cpSync(join(folder, 'trees', `${seq}`), directory, { recursive: true, preserveTimestamps: true }),
+  })
+  const guest = driverGuest(DIR_GROUP, DIR_GROUP.guests[0] as Group['guests'][number])
+  return {
+    driver,
+    guest,
+    first,
+    second,
+    broken,
+    module: import.meta.filename,
+    folder,
+    starts: async () => {
+      const file = join(folder, '.stage5/guests', guest.name, 'data/log/var/log/starts')
+      return existsSync(file) ? readFileSync(file, 'utf8').trim().split('\n') : []
+    },
+  }
+}
