@@ -2,6 +2,8 @@
  * The main path, one function per arrow:
  *
  * profile ─plan→ lock ─unpack→ packages ─compose→ root ─emit→ images ─build→ out/<id>_<version>_<arch>/
+ *
+ * What unpacks and what writes images is read in when it is needed: a plan needs neither.
  */
 import { type Digest, digestOf, hexOf } from '../base/digest.ts'
 import { stableJson } from '../base/json.ts'
@@ -18,12 +20,10 @@ import { mergeTrees } from '../tree/merge.ts'
 import type { Root } from '../tree/root.ts'
 import type { Unpacked } from '../tree/unpacked.ts'
 import { resolveOrBuild } from './build-missing.ts'
-import { emitAll } from './emit-all.ts'
 import { mustKeepLedger, type Settled } from './lock-file.ts'
 import { pinned } from './pin.ts'
 import type { Recipe } from './recipe.ts'
 import { timed } from './timed.ts'
-import { unpackAll } from './unpack-all.ts'
 import type { World } from './world.ts'
 
 /** profile → lock. Packages of `pins` stay where they still fit, so that a change of the profile changes little. */
@@ -53,6 +53,7 @@ export interface Composed {
 /** lock → root: packages are pinned and unpacked into the store, merged, and led through the stages of the pipeline. */
 export async function compose(world: World, recipe: Recipe, unpinned: Lock): Promise<Composed> {
   const store = await world.store()
+  const { unpackAll } = await import('./unpack-all.ts')
   const lock = await pinned(world, unpinned)
   const packages = await timed(world, 'unpack', () => unpackAll(world, lock))
   const merged = mergeTrees(
@@ -81,6 +82,7 @@ export async function build(
 ): Promise<{ directory: string; lock: Lock }> {
   const composed = await compose(world, recipe, settled.lock)
   if (world.options.locked) mustKeepLedger(settled.lock, composed.lock)
+  const { emitAll } = await import('./emit-all.ts')
   const directory = await timed(world, 'emit', () => emitAll(world, recipe, composed))
   return { directory, lock: composed.lock }
 }

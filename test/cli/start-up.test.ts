@@ -1,0 +1,58 @@
+/** What a command reads in before it begins: counts, since milliseconds differ from machine to machine. */
+import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import { after, before, test } from 'node:test'
+import { stage5 } from '../helpers/console.ts'
+import { packedProject, type Project } from '../helpers/project.ts'
+
+const TOP = resolve(import.meta.dirname, '../..')
+let project: Project
+
+before(async () => {
+  project = await packedProject()
+  assert.equal((await stage5(project.directory, ['lock', 'shop'])).code, 0)
+})
+after(() => project[Symbol.dispose]())
+
+/** Files below the top that a run of stage5 loads. */
+function loadedBy(...words: string[]): readonly string[] {
+  const list = join(project.directory, 'loaded')
+  const hook = `
+    import { registerHooks } from 'node:module'
+    import { writeFileSync } from 'node:fs'
+    const urls = []
+    registerHooks({ load(url, context, next) { urls.push(url); return next(url, context) } })
+    process.on('exit', () => writeFileSync(${JSON.stringify(list)}, urls.join('\\n')))`
+  const from = `data:text/javascript,${encodeURIComponent(hook)}`
+  const { status, stderr } = spawnSync(
+    process.execPath,
+    ['--import', from, join(TOP, 'src/main.js'), ...words],
+    {
+      cwd: project.directory,
+      env: { ...process.env, STAGE5_STORE: join(project.directory, '.store') },
+      encoding: 'utf8',
+    },
+  )
+  assert.equal(status, 0, stderr)
+  const urls = readFileSync(list, 'utf8').split('\n')
+  return urls.filter((url) => url.startsWith('file:')).map((url) => url.replace(`file://${TOP}/`, ''))
+}
+
+test('--version reads in one file', () => {
+  assert.deepEqual(loadedBy('--version'), ['src/main.js'])
+})
+
+test('a plan with a fresh lock reads in neither what writes images, nor the network, nor a fleet', () => {
+  const loaded = loadedBy('plan', 'shop')
+  assert.ok(loaded.includes('src/cli/commands/plan.ts'))
+  const needless =
+    /^src\/(?:emit|deploy|engine|fleet)\/|^src\/jobs\/blocks|\/undici\/|\/commands\/(?!index|plan)/
+  assert.deepEqual(
+    loaded.filter((path) => needless.test(path)),
+    [],
+  )
+  // The build of the same profile does need them: the test can fail.
+  assert.ok(loadedBy('build', 'shop').some((path) => path.startsWith('src/emit/')))
+})
