@@ -1,6 +1,15 @@
 /** A PKGDIR in the shape of a real one, to images, as a user does it. */
 import assert from 'node:assert/strict'
-import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs'
+import {
+  cpSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { after, before, test } from 'node:test'
@@ -143,6 +152,17 @@ test('a plan says nothing of phases that are replaced or acknowledged', { skip }
   await build('www-nginx')
   const plan = await stage5(project, ['plan', 'www-nginx', '--json'])
   assert.deepEqual((JSON.parse(plan.stdout) as { phases: unknown }).phases, { open: [], unread: 0 })
+})
+
+test('the bundled gentoo-www builds from a PKGDIR of such packages', { skip }, async () => {
+  writeFileSync(join(project, 'repos/gentoo-amd64.yaml'), 'kind: gentoo\nuri: ../pkgdir\n')
+  const output = await build('gentoo-www')
+  assert.equal(readFileSync(output('.vmlinuz'), 'utf8'), 'kernel image\n')
+  const contents = readFileSync(output('.contents.txt'), 'utf8')
+  assert.match(contents, /^d 750 82 82 .* \/var\/log\/nginx$/m)
+  assert.match(contents, / \/usr\/lib\/gcc\/x86_64-pc-linux-gnu\/14\/libstdc\+\+\.so\.6\.0\.30 /)
+  assert.doesNotMatch(contents, / \/etc\/init\.d\/nginx | \/etc\/env\.d|libgcc\.a|sysusers\.d|gcc-bin/)
+  assert.ok(existsSync(output('data.ext4')))
 })
 
 test('pack makes a Gentoo package that the same profile takes after index', { skip }, async () => {

@@ -274,8 +274,8 @@ function web(certificate: string): BinhostPackage[] {
     {
       cpv: 'www-servers/nginx-1.27.4',
       slot: 'mainline',
-      use: 'http2',
-      iuse: '+http2 debug',
+      use: 'http2 ssl',
+      iuse: '+http2 ssl debug',
       ...withFields(
         phases(
           'nginx-1.27.4',
@@ -290,6 +290,12 @@ function web(certificate: string): BinhostPackage[] {
       ),
       files: files(
         program('usr/sbin/nginx', program1),
+        program('etc/init.d/nginx', '#!/sbin/openrc-run\ncommand=/usr/sbin/nginx\n'),
+        file('etc/conf.d/nginx', '# c\n'),
+        file(
+          'usr/lib/systemd/system/nginx.service',
+          '[Service]\nExecStart=/usr/sbin/nginx\n[Install]\nWantedBy=multi-user.target\n',
+        ),
         file('var/www/localhost/htdocs/index.html', '<p>hello</p>\n', { uid: 82, gid: 82 }),
       ),
     },
