@@ -2,11 +2,13 @@
 import type { Json } from '../../base/json.ts'
 import { labelOf } from '../../pkg/package.ts'
 import { diffLocks, printLockDiff } from '../../resolve/lock-diff.ts'
+import type { Lock } from '../../resolve/lock.ts'
 import type { Command } from '../command.ts'
 import { dateOf, plan as planProfile, versionOf } from '../flow.ts'
 import { readLock, settledLock } from '../lock-file.ts'
 import { lastUsage } from '../last-usage.ts'
 import { openPhases, printOpenPhases } from '../open-phases.ts'
+import { plannedMemory } from '../plan-memory.ts'
 import { loadRecipe } from '../recipe.ts'
 import { mebibytes } from '../render/progress.ts'
 
@@ -20,9 +22,9 @@ export const plan: Command = {
     const { profile } = await loadRecipe(world, words.arguments[0] as string)
     const update = words.options['update'] === true
     const before = await readLock(world, profile.name)
-    const after = update
-      ? await planProfile(world, profile)
-      : (await settledLock(world, profile, planProfile)).lock
+    const { lock: after, isNew } = update
+      ? { lock: await planProfile(world, profile), isNew: true }
+      : await settledLock(world, profile, planProfile)
     const diff = diffLocks(before, after)
     const phases = await openPhases(world, profile, after)
     const usage = await lastUsage(world, profile, after)
@@ -36,7 +38,8 @@ export const plan: Command = {
       installed: pkg.installedSize,
       because: [...pkg.because],
     }))
-    const version = versionOf(profile, after)
+    const version = isNew && profile.version === '' ? null : versionOf(profile, after)
+    const isSettled = profile.version !== '' || (!isNew && (usage !== undefined || hasNumbers(after)))
     const rows = packages.map(
       ({ label, download, installed, because }) =>
         `${mebibytes(download).padStart(10)} ${mebibytes(installed).padStart(10)}  ${label}  (${because[0] ?? ''})\n`,
@@ -53,6 +56,7 @@ export const plan: Command = {
         profile: profile.name,
         id: profile.id,
         version,
+        settled: isSettled,
         arch: profile.arch,
         date: dateOf(after),
         packages,
@@ -61,19 +65,29 @@ export const plan: Command = {
         phases: phases as unknown as Json,
         strip: { classes: [...profile.strip.classes], removed: usage ? [...usage.removed] : null },
         images: profile.images.map(({ format }) => format),
+        memory: memory.data,
         changes: diff as unknown as Json,
       },
       text: [
-        `${profile.id} ${version} ${profile.arch}: ${packages.length} packages\n\n`,
+        `${[profile.id, version ?? '', profile.arch].filter((part) => part !== '').join(' ')}: ${packages.length} packages\n`,
+        isSettled
+          ? '\n'
+          : `${version === null ? 'the version is known' : 'the version stands'} when a build has read the packages\n\n`,
         '  download  installed  package\n',
         ...rows,
         `${mebibytes(download).padStart(10)} ${mebibytes(installed).padStart(10)}  in all\n`,
         '\nstripped\n',
         ...(stripped.length > 0 ? stripped : ['  nothing\n']),
         printOpenPhases(phases),
+        memory.text,
         `\n${before ? 'changed since the lock' : 'no lock yet'}\n`,
         before ? printLockDiff(diff) || '  nothing\n' : `  stage5 lock ${profile.name} writes one\n`,
       ].join(''),
     }
   },
+}
+
+/** Users and groups get their numbers, which are part of the version, when a build reads the packages. */
+function hasNumbers({ ids }: Lock): boolean {
+  return Object.keys(ids.users).length + Object.keys(ids.groups).length > 0
 }
