@@ -9,6 +9,8 @@ export type Event =
   | { kind: 'stage.finished'; stage: string; ms: number; fromCache: boolean }
   | { kind: 'image.progress'; name: string; done: number; total: number }
   | { kind: 'image.written'; name: string; bytes: number; ms: number }
+  /** Compressed blocks of one build: made now, or known from earlier ones; bytes that went into those made. */
+  | { kind: 'blocks.counted'; made: number; reused: number; bytes: number }
   | { kind: 'warning'; code: string; message: string }
 
 /** Takes an event; must not throw and must not block. */

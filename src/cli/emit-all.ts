@@ -63,6 +63,8 @@ export async function emitAll(world: World, recipe: Recipe, composed: Composed):
   const boot = { ...files, data: data.map((area) => ({ ...area })), ready, memory }
   const { digest } = await emitReports(job, boot)
   await store.blocks.flush()
+  const { misses: made, hits: reused, bytesCompressed: bytes } = blocks.counts
+  world.report({ kind: 'blocks.counted', made, reused, bytes })
   await mayReplace(world, join(parent, name), digest)
   return await output.commit([profile.id, 'latest'])
 }

@@ -81,6 +81,7 @@ function detailOf(event: Event): string {
       return `${event.name} ${mebibytes(event.bytes)}`
     case 'stage.finished':
       return event.stage
+    case 'blocks.counted':
     case 'warning':
     case 'step.started':
     case 'step.finished':
