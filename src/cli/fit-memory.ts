@@ -45,7 +45,7 @@ export async function fitMemory(job: Job, kernel: Kernel, base: string | undefin
 }
 
 /** @returns words for guests whose base comes in the initrd @throws S5_MEMORY_SHORT */
-function mustFit(
+export function mustFit(
   profile: Profile,
   facts: MemoryFacts,
   owners: readonly { readonly name: string; readonly bytes: number }[],

@@ -46,7 +46,8 @@ say() {
 
 fetch() {
   tries=0
-  until wget -q -T 10 -O "$2" "$1" 2>/dev/null; do
+  # wget -T of Debian's busybox 1.35 ends in a segmentation fault.
+  until timeout 60 wget -q -O "$2" "$1" 2>/dev/null; do
     tries=$((tries + 1))
     [ $tries -lt 3 ] || return 1
     sleep 1
@@ -121,14 +122,17 @@ one() {
   url=$1
   name=$(basename "$url")
   file=$here/fetched/$name
-  if ! { fetch "$url" "$file.new" && fetch "$url.sig" "$file.new.sig"; }; then
+  why=''
+  if ! fetch "$url" "$file.new"; then why="$url cannot be fetched"
+  elif ! fetch "$url.sig" "$file.new.sig"; then why="it is not signed, there is no $url.sig"; fi
+  if [ "$why" ]; then
     rm -f "$file.new" "$file.new.sig"
     if [ -z "$kept" ] || [ ! -e "$kept/$name" ]; then
-      say "$name refused: $url and $url.sig cannot be fetched"
+      say "$name refused: $why"
       return 1
     fi
     cp "$kept/$name" "$file.new" && cp "$kept/$name.sig" "$file.new.sig"
-    say "$name is not on the server; the kept one is used"
+    say "$name: $why; the kept one is used"
   fi
   if ! signed "$file.new"; then
     say "$name refused: no key of this base signed it"
