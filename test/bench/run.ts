@@ -27,6 +27,9 @@ interface Row {
   readonly aim: number
 }
 
+/** MiB that any command of ours may take at its peak, for a root of at most 1 GB. Above it the bench ends with status 1. */
+const MOST_MEMORY = 512
+
 const HERE = import.meta.dirname
 const FETCHED = process.env['STAGE5_BENCH_DIR'] ?? resolve(HERE, '../.tmp/bench')
 mkdirSync(FETCHED, { recursive: true })
@@ -209,7 +212,9 @@ function measure(
 
 function report(): void {
   const commit = execFileSync('git', ['rev-parse', '--short', 'HEAD'], { encoding: 'utf8' }).trim()
-  const record = { commit, node: process.versions.node, cpu: cpus()[0]?.model, rows, counts }
+  const overweight = rows.filter(({ ours }) => ours.mebibytes > MOST_MEMORY).map(({ work }) => work)
+  if (overweight.length > 0) process.exitCode = 1
+  const record = { commit, node: process.versions.node, cpu: cpus()[0]?.model, rows, counts, overweight }
   appendFileSync(join(HERE, 'history.ndjson'), `${JSON.stringify(record)}\n`)
   if (process.argv.includes('--json')) return console.log(JSON.stringify(record, null, 2))
   console.log('  time: ours, rival, ratio (aim)    processor time      memory, MiB         work (rival)')
@@ -219,5 +224,6 @@ function report(): void {
     const time = `${pair('seconds', 2)} (${aim})`.padEnd(30)
     console.log(`${time}${pair('processorSeconds', 2)}${pair('mebibytes', 0)}  ${work} (${rival})`)
   }
+  for (const work of overweight) console.log(`more than ${MOST_MEMORY} MiB of memory: ${work}`)
   for (const [name, value] of Object.entries(counts)) console.log(`${String(value).padStart(17)}  ${name}`)
 }
