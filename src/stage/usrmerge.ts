@@ -1,4 +1,7 @@
-/** One /usr: what lies in /bin, /sbin, /lib and /lib* moves below /usr, and symlinks stand in its place. */
+/**
+ * One /usr: what lies in /bin, /sbin, /lib and /lib* moves below /usr, and symlinks stand in its place. Where Gentoo has
+ * only one directory for programs, /sbin and /usr/sbin are /usr/bin.
+ */
 import { Stage5Error } from '../base/errors.ts'
 import {
   type Entry,
@@ -10,6 +13,7 @@ import {
   type TreePath,
   treeOf,
 } from '../tree/tree.ts'
+import type { PackageFacts } from './facts.ts'
 import { asJson, maker, withTree } from './generated.ts'
 import type { Stage } from './stage.ts'
 
@@ -17,53 +21,82 @@ import type { Stage } from './stage.ts'
 const ALWAYS = ['bin', 'sbin', 'lib']
 const WHERE_PRESENT = ['lib32', 'lib64', 'libx32', 'libo32']
 
+/** Directories that move, and where to; none is below another one. */
+type Moves = ReadonlyMap<TreePath, TreePath>
+
+/** Whether baselayout was built for one directory of programs: it knows `split-usr`, and has it off. */
+function hasOneBin(packages: readonly PackageFacts[]): boolean {
+  const flags = (text: string | undefined): string[] =>
+    (text ?? '').split(/\s+/).map((flag) => flag.replace(/^\+/, ''))
+  return packages.some(
+    ({ scheme, name, control }) =>
+      scheme === 'ebuild' &&
+      name === 'sys-apps/baselayout' &&
+      flags(control['IUSE']).includes('split-usr') &&
+      !flags(control['USE']).includes('split-usr'),
+  )
+}
+
 export const usrmerge: Stage = {
   name: 'usrmerge',
-  version: 1,
-  pick: ({ date }) => asJson({ date }),
+  version: 2,
+  pick: ({ packages, date }) => asJson({ oneBin: hasOneBin(packages), date }),
   async run(input, params, { contents }) {
-    const { date } = params as { readonly date: number }
+    const { oneBin, date } = params as { readonly oneBin: boolean; readonly date: number }
     const make = maker('usrmerge', date, contents)
     const tops = [...ALWAYS, ...WHERE_PRESENT.filter((top) => lookup(input.tree, top))]
-    const moving = tops.filter((top) => {
-      const inode = lookup(input.tree, top)?.inode
-      if (inode === undefined || inode.type === 'dir') return true
-      if (inode.type === 'symlink' && /^\/?usr\/[^/]+\/?$/.test(inode.target)) return false
-      throw new Stage5Error(
-        'S5_STAGE_INVALID',
-        `usrmerge: /${top} is neither a directory nor a link into /usr`,
-      )
-    })
-    if (moving.length === 0) return input
-    const moved = moveInto(input.tree, moving)
-    for (const top of moving) {
-      moved.set(top, make.link(top, `usr/${top}`))
-      if (!moved.has(`usr/${top}`)) moved.set(`usr/${top}`, make.dir(`usr/${top}`))
+    const all = new Map(tops.map((top) => [top, `usr/${top}`]))
+    if (oneBin) all.set('sbin', 'usr/bin').set('usr/sbin', 'usr/bin')
+    const moves: Moves = new Map([...all].filter(([from, to]) => mustMove(input.tree, from, to)))
+    if (moves.size === 0) return input
+    const moved = moveInto(input.tree, moves)
+    for (const [from, to] of moves) {
+      if (!moved.has(to)) moved.set(to, make.dir(to))
+      moved.set(from, make.link(from, from.includes('/') ? 'bin' : to))
     }
     return withTree(input, treeOf(moved.values()))
   },
 }
 
+/** Whether there is a directory, or nothing. A link to where it would go stays. */
+function mustMove(tree: Tree, from: TreePath, to: TreePath): boolean {
+  const inode = lookup(tree, from)?.inode
+  if (inode === undefined || inode.type === 'dir') return true
+  if (inode.type === 'symlink' && /^(?:\/?usr\/[^/]+|bin)\/?$/.test(inode.target)) return false
+  throw new Stage5Error(
+    'S5_STAGE_INVALID',
+    `usrmerge: /${from} is neither a directory nor a link into /usr, expected a link to /${to}`,
+  )
+}
+
+/** The path after the move. */
+function after(path: TreePath, moves: Moves): TreePath {
+  for (let head = path; head !== ''; head = parentOf(head)) {
+    const to = moves.get(head)
+    if (to !== undefined) return to + path.slice(head.length)
+  }
+  return path
+}
+
 /** The entries by path after the move; the directories themselves are gone. */
-function moveInto(tree: Tree, tops: readonly string[]): Map<TreePath, Entry> {
+function moveInto(tree: Tree, moves: Moves): Map<TreePath, Entry> {
   const result = new Map<TreePath, Entry>()
   const changed = new Map<Inode, Inode>()
   const late: Entry[] = []
   for (const entry of entriesOf(tree)) {
-    const top = entry.path.split('/', 1)[0] as string
-    if (!tops.includes(top)) result.set(entry.path, entry)
+    if (after(entry.path, moves) === entry.path) result.set(entry.path, entry)
     else late.push(entry)
   }
   for (const { path, owner, inode } of late) {
-    const target = `usr/${path}`
+    const target = after(path, moves)
     let kept = changed.get(inode)
     if (!kept) {
-      kept = inode.type === 'symlink' ? { ...inode, target: retarget(path, inode.target, tops) } : inode
+      kept = inode.type === 'symlink' ? { ...inode, target: retarget(path, inode.target, moves) } : inode
       changed.set(inode, kept)
     }
     const entry: Entry = { path: target, owner, inode: kept }
     const old = result.get(target)
-    const winner = old ? settle(entry, path, old, tops) : entry
+    const winner = old ? settle(entry, path, old, moves) : entry
     result.set(target, winner)
   }
   return result
@@ -73,7 +106,7 @@ function moveInto(tree: Tree, tops: readonly string[]): Map<TreePath, Entry> {
  * A relative target that leaves the directory that moves is written anew, so that it leads to the same name; everything
  * else stays as the package wrote it.
  */
-function retarget(path: TreePath, target: string, tops: readonly string[]): string {
+function retarget(path: TreePath, target: string, moves: Moves): string {
   if (target.startsWith('/')) return target
   const parts = path.split('/').slice(0, -1)
   let left = false
@@ -84,19 +117,19 @@ function retarget(path: TreePath, target: string, tops: readonly string[]): stri
     } else if (part !== '' && part !== '.') parts.push(part)
   }
   if (!left) return target
-  const goal = tops.includes(parts[0] ?? '') ? ['usr', ...parts] : parts
-  const here = `usr/${parentOf(path)}`.split('/')
+  const goal = after(parts.join('/'), moves).split('/')
+  const here = parentOf(after(path, moves)).split('/')
   let same = 0
   while (same < here.length && same < goal.length && here[same] === goal[same]) same++
   return [...here.slice(same).map(() => '..'), ...goal.slice(same)].join('/') || '.'
 }
 
 /** Of two entries for one path: equal ones are one, a link to the other one yields. */
-function settle(moved: Entry, from: TreePath, stays: Entry, tops: readonly string[]): Entry {
+function settle(moved: Entry, from: TreePath, stays: Entry, moves: Moves): Entry {
   const [a, b] = [moved.inode, stays.inode]
   if (a.type === 'dir' && b.type === 'dir') return stays
-  if (leadsTo(moved, stays.path, tops)) return stays
-  if (leadsTo(stays, stays.path, tops)) return moved
+  if (leadsTo(moved, stays.path, moves)) return stays
+  if (leadsTo(stays, stays.path, moves)) return moved
   const same =
     (a.type === 'file' && b.type === 'file' && a.content === b.content && a.mode === b.mode) ||
     (a.type === 'symlink' && b.type === 'symlink' && a.target === b.target)
@@ -109,12 +142,11 @@ function settle(moved: Entry, from: TreePath, stays: Entry, tops: readonly strin
 }
 
 /** Whether an entry is a symlink to the path at which it stands itself after the move. */
-function leadsTo({ path, inode }: Entry, goal: TreePath, tops: readonly string[]): boolean {
+function leadsTo({ path, inode }: Entry, goal: TreePath, moves: Moves): boolean {
   if (inode.type !== 'symlink') return false
   const parts = inode.target.startsWith('/') ? [] : parentOf(path).split('/')
   for (const part of inode.target.split('/'))
     if (part === '..') parts.pop()
     else if (part !== '' && part !== '.') parts.push(part)
-  const absolute = tops.includes(parts[0] ?? '') ? ['usr', ...parts] : parts
-  return absolute.join('/') === goal
+  return after(parts.join('/'), moves) === goal
 }

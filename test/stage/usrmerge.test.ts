@@ -109,3 +109,48 @@ test('usrmerge keeps hard links across the move', async () => {
   assert.equal(numbers.length, 3)
   assert.equal(new Set(numbers).size, 1)
 })
+
+test('where Gentoo has one directory for programs, /sbin and /usr/sbin are /usr/bin', async () => {
+  const baselayout = (iuse: string, use: string) => ({
+    label: 'sys-apps/baselayout_2_b1',
+    name: 'sys-apps/baselayout',
+    version: '2',
+    arch: 'amd64',
+    scheme: 'ebuild',
+    control: { IUSE: `${iuse}\n`, USE: `${use}\n` },
+  })
+  const root = {
+    'sbin/ip': 'ip',
+    'usr/sbin/nginx': 'nginx',
+    'usr/sbin/tool': { link: '../bin/tool' },
+    'usr/bin/tool': 'tool',
+    'bin/route': { link: '../sbin/ip' },
+    'usr/sbin/lib': { link: '../lib/x' },
+    'usr/lib/x': 'x',
+  }
+  const one = await run(usrmerge, root, {}, { packages: [baselayout('build +split-usr', 'amd64')] })
+  assert.deepEqual(
+    ['bin', 'sbin', 'usr/sbin', 'lib'].map((top) => target(one.inode(top))),
+    ['usr/bin', 'usr/bin', 'bin', 'usr/lib'],
+  )
+  assert.equal(await one.text('usr/bin/ip'), 'ip')
+  assert.equal(await one.text('sbin/nginx'), 'nginx')
+  assert.equal(await one.text('usr/sbin/tool'), 'tool')
+  assert.equal(target(one.inode('usr/bin/route')), 'ip')
+  assert.equal(target(one.inode('usr/bin/lib')), '../lib/x')
+  const again = await runOn(
+    usrmerge,
+    one.root,
+    one.contents,
+    {},
+    { packages: [baselayout('+split-usr', '')] },
+  )
+  assert.equal(again.root, one.root)
+  for (const packages of [[baselayout('+split-usr', 'split-usr')], [baselayout('build', '')], []]) {
+    const two = await run(usrmerge, root, {}, { packages })
+    assert.deepEqual(
+      ['sbin', 'usr/sbin'].map((top) => target(two.inode(top))),
+      ['usr/sbin', undefined],
+    )
+  }
+})
