@@ -220,6 +220,14 @@ export const CODES = {
     summary: 'A profile names a repository that has no file.',
     help: 'Repositories are the YAML files of the folder `repos/`; the nearest names are in the message.',
   },
+  S5_ROLLOUT_REFUSED: {
+    summary: 'A rollout cannot begin, or cannot do that from where it is.',
+    help: 'The message has the reason. A group with `require: booted` takes generations that `stage5 test` signed for; a group whose minAvailable leaves no guest that may be away cannot be updated; a rollout that ended stays ended: start another one.',
+  },
+  S5_ROLLOUT_UNKNOWN: {
+    summary: 'There is no rollout of this id.',
+    help: '`stage5 rollout status` shows the last ones of this engine. If you expected others, look at --engine: each SQLite file and each etcd prefix is a fleet of its own.',
+  },
   S5_ROOT_UNKNOWN: {
     summary: 'The store does not know what this folder was made of.',
     help: 'Only roots that `stage5 checkout` made with the same store can be checked, under the path that they were made with; `stage5 store stats` lists them.',

@@ -11,6 +11,7 @@ export type Event =
   | { kind: 'image.written'; name: string; bytes: number; ms: number }
   /** Compressed blocks of one build: made now, or known from earlier ones; bytes that went into those made. */
   | { kind: 'blocks.counted'; made: number; reused: number; bytes: number }
+  | { kind: 'rollout.moved'; rollout: string; text: string }
   | { kind: 'warning'; code: string; message: string }
 
 /** Takes an event; must not throw and must not block. */

@@ -12,6 +12,7 @@ export const COMMANDS: { readonly [name: string]: () => Promise<Command> } = {
   why: async () => (await import('./why.ts')).why,
   'why-not': async () => (await import('./why.ts')).whyNot,
   generations: async () => (await import('./generations.ts')).generations,
+  rollout: async () => (await import('./rollout.ts')).rollout,
   diff: async () => (await import('./diff.ts')).diff,
   delta: async () => (await import('./delta.ts')).delta,
   patch: async () => (await import('./delta.ts')).patch,

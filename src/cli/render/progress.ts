@@ -49,6 +49,7 @@ export function openProgress(screen: Screen, now: () => number): Progress {
   return {
     report: (event) => {
       if (event.kind === 'warning') line(`warning: ${event.message}`)
+      else if (event.kind === 'rollout.moved') line(event.text)
       else if (event.kind === 'step.started' && !event.step.startsWith('stage ')) {
         step = event.step
         detail = ''
@@ -82,6 +83,7 @@ function detailOf(event: Event): string {
     case 'stage.finished':
       return event.stage
     case 'blocks.counted':
+    case 'rollout.moved':
     case 'warning':
     case 'step.started':
     case 'step.finished':

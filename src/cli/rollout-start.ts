@@ -1,0 +1,206 @@
+/** `stage5 rollout plan` and `start`: who would move when, and the document that makes it so. */
+import { userInfo } from 'node:os'
+import { Stage5Error } from '../base/errors.ts'
+import type { Json } from '../base/json.ts'
+import { ACTIVE, KEYS, type RolloutDocument } from '../fleet/documents.ts'
+import { documentOf, some } from '../fleet/progress.ts'
+import type { Documents } from '../fleet/read.ts'
+import { budgetOf, planWaves, rankOf } from '../fleet/waves.ts'
+import type { Group } from '../resolve/group.ts'
+import { type Result, textOption, type Words } from './command.ts'
+import { findGeneration, type Generation } from './generations.ts'
+import { chosenGroups, type Fleet } from './rollout-world.ts'
+import type { World } from './world.ts'
+
+interface Wanted {
+  readonly groups: readonly Group[]
+  readonly generation: Generation
+  readonly rollout: RolloutDocument
+}
+
+async function wanted(
+  world: World,
+  words: Words,
+  fleet: Fleet,
+  documents: Documents,
+  names: readonly string[],
+): Promise<Wanted> {
+  if (names.length === 0)
+    throw new Stage5Error('S5_USAGE', 'name the groups, or a line to update every group that runs it', {
+      hint: `groups: ${[...fleet.groups.keys()].join(', ')}`,
+    })
+  const groups = chosenGroups(fleet.groups, names)
+  const lines = [...new Set(groups.map(({ line }) => line))]
+  const [line] = lines
+  if (line === undefined || lines.length > 1)
+    throw new Stage5Error('S5_USAGE', `these groups run different lines: ${lines.join(', ')}`, {
+      hint: 'start a rollout for each',
+    })
+  const to = textOption(words, 'to')
+  const generation = await findGeneration(world, generationWord(line, to))
+  const number = 1 + Math.max(0, ...[...documents.rollouts.values()].map(({ document }) => document.number))
+  return {
+    groups,
+    generation,
+    rollout: {
+      id: `r${number}`,
+      number,
+      line,
+      from: mostCommon(groups, documents),
+      to: generation.name,
+      groups: groups.map(({ name }) => name),
+      state: 'prefetch',
+      resume: '',
+      pausedBy: '',
+      wave: 0,
+      approvals: [],
+      reason: '',
+      createdBy: userName(),
+      epoch: '',
+    },
+  }
+}
+
+/** `g3`, `3`, `latest` and versions are of the groups' line. */
+function generationWord(line: string, to: string | undefined): string {
+  if (to === undefined) return line
+  return to.includes('/') || /^g\d+-/.test(to) ? to : `${line}/${to}`
+}
+
+function mostCommon(groups: readonly Group[], documents: Documents): string {
+  const goods = groups.flatMap(({ guests }) => guests.map(({ name }) => documentOf(documents, name).good))
+  const counts = [...Map.groupBy(goods.filter(Boolean), (good) => good)].sort(
+    (a, b) => b[1].length - a[1].length,
+  )
+  return counts[0]?.[0] ?? ''
+}
+
+export function userName(): string {
+  try {
+    return userInfo().username
+  } catch {
+    return 'unknown'
+  }
+}
+
+export async function planRollout(
+  world: World,
+  words: Words,
+  fleet: Fleet,
+  names: readonly string[],
+): Promise<Result> {
+  const { documents } = await fleet.read()
+  const { groups, rollout, generation } = await wanted(world, words, fleet, documents, names)
+  const waves = planWaves(rollout.id, groups)
+  const already = groups.flatMap((group) =>
+    group.guests.filter(({ name }) => documentOf(documents, name).good === rollout.to),
+  )
+  const steps = waves.map(({ name, upTo }, at) => {
+    const added = groups.flatMap((group) => {
+      const before = at === 0 ? 0 : (waves[at - 1]?.upTo.get(group.name) ?? 0)
+      const guests = rankOf(rollout.id, group).slice(before, upTo.get(group.name) ?? 0)
+      return guests.length > 0 ? [{ group: group.name, guests }] : []
+    })
+    return { name, guests: added.reduce((sum, { guests }) => sum + guests.length, 0), groups: added }
+  })
+  const away = groups.map((group) => ({
+    group: group.name,
+    guests: group.guests.length,
+    budget: budgetOf(group),
+  }))
+  const problems = whyNot(groups, generation)
+  const lines = [
+    `${rollout.from || 'nothing known'} → ${rollout.line}/${rollout.to} (${generation.version})`,
+    '',
+    ...away.map(({ group, guests, budget }) => `${group}: ${guests} guests, at most ${budget} away at once`),
+    '',
+    ...steps.map(
+      ({ name, guests, groups: of }) =>
+        `${name.padEnd(10)}${String(guests).padStart(6)}  ${of.map((one) => `${one.group}: ${some(one.guests)}`).join('; ')}`,
+    ),
+    ...(already.length > 0 ? ['', `${already.length} run it already`] : []),
+    ...problems.map((text) => `\ncannot begin: ${text}`),
+  ]
+  return {
+    data: {
+      rollout: rollout as unknown as Json,
+      waves: steps,
+      groups: away,
+      already: already.map(({ name }) => name),
+      problems,
+    },
+    text: `${lines.join('\n')}\n`,
+    exitCode: problems.length > 0 ? 1 : 0,
+  }
+}
+
+function whyNot(groups: readonly Group[], generation: Generation): string[] {
+  const problems: string[] = []
+  const empty = groups.filter(({ guests }) => guests.length === 0)
+  if (empty.length === groups.length) problems.push('no group has a guest')
+  for (const group of groups)
+    if (group.guests.length > 0 && budgetOf(group) === 0)
+      problems.push(
+        `${group.name}: minAvailable leaves none of its ${group.guests.length} guests that may be away`,
+      )
+  const strict = groups.filter(({ require }) => require === 'booted').map(({ name }) => name)
+  const gate = bootedWhy(generation)
+  if (strict.length > 0 && gate !== '') problems.push(`${strict.join(', ')}: ${gate}`)
+  return problems
+}
+
+/** '' when a signed boot record of it is good. */
+export function bootedWhy({ line, name, booted }: Pick<Generation, 'line' | 'name' | 'booted'>): string {
+  if (booted?.ok) return ''
+  return booted
+    ? `the boot record of ${line}/${name} is not good: ${booted.record}`
+    : `${line}/${name} has no signed boot record: stage5 test ${line} --sign KEY`
+}
+
+/** @returns the rollout that begins; what was at work in its groups is superseded in the same transaction */
+export async function startRollout(
+  world: World,
+  words: Words,
+  fleet: Fleet,
+  names: readonly string[],
+): Promise<RolloutDocument> {
+  for (;;) {
+    const { documents } = await fleet.read()
+    const { groups, rollout, generation } = await wanted(world, words, fleet, documents, names)
+    const [problem] = whyNot(groups, generation)
+    if (problem !== undefined)
+      throw new Stage5Error('S5_ROLLOUT_REFUSED', problem, { hint: `stage5 rollout plan ${names.join(' ')}` })
+    const old = [...documents.rollouts.values()].filter(
+      ({ document }) =>
+        ACTIVE.has(document.state) && document.groups.some((name) => rollout.groups.includes(name)),
+    )
+    const key = KEYS.rollout(rollout.id)
+    const { ok } = await fleet.engine.transact(
+      [
+        { key, target: 'create', equal: 0n },
+        ...old.map(({ document, revision }) => ({
+          key: KEYS.rollout(document.id),
+          target: 'mod' as const,
+          equal: revision,
+        })),
+      ],
+      [
+        { kind: 'put', key, value: JSON.stringify(rollout) },
+        ...old.map(({ document }) => ({
+          kind: 'put' as const,
+          key: KEYS.rollout(document.id),
+          value: JSON.stringify({
+            ...document,
+            state: 'superseded',
+            resume: '',
+            pausedBy: '',
+            reason: `by ${rollout.id}`,
+            epoch: '',
+          } satisfies RolloutDocument),
+        })),
+      ],
+    )
+    if (ok) return rollout
+    world.signal.throwIfAborted()
+  }
+}
