@@ -1,0 +1,124 @@
+/** Memory as an input: guests come up with what the arithmetic says, and what does not fit is not built. */
+import assert from 'node:assert/strict'
+import { randomBytes } from 'node:crypto'
+import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { test, type TestContext } from 'node:test'
+import { waitReady } from '../../src/deploy/qemu.ts'
+import { temporaryDirectory } from '../../src/host/temp.ts'
+import { stage5 } from '../helpers/console.ts'
+import { bootBuilt, type Built, buildProfile, cannotBoot } from '../helpers/guest.ts'
+import { diskless, initramfsOf, manifestOf, packInto } from '../helpers/i5b-memory.ts'
+
+const MIB = 1_048_576
+const DEADLINE_MS = 180_000
+const project = temporaryDirectory()
+process.on('exit', () => project[Symbol.dispose]())
+
+/** Profiles of `minimal` with so many MiB that no compressor makes smaller. */
+async function padded(name: string, mebibytes: number, more: string): Promise<void> {
+  const folder = join(project.path, `pad-${name}`)
+  mkdirSync(join(folder, 'usr/share'), { recursive: true })
+  for (let at = 0; at < mebibytes; at += 32)
+    writeFileSync(join(folder, `usr/share/pad${at}`), randomBytes(Math.min(32, mebibytes - at) * MIB))
+  await packInto(project.path, `pad-${name}`, `pad-${name}`)
+  for (const each of ['repos', 'profiles']) mkdirSync(join(project.path, each), { recursive: true })
+  writeFileSync(join(project.path, 'repos/pads.yaml'), 'stage5: 1\nkind: native\nurl: ../packages\n')
+  writeFileSync(
+    join(project.path, `profiles/${name}.yaml`),
+    `stage5: 1\nparents: [minimal]\nrepositories: [pads]\npackages: ["test/pad-${name}: ^1"]\n${more}`,
+  )
+}
+
+async function built(
+  t: TestContext,
+  name: string,
+  mebibytes: number,
+  more: string,
+): Promise<Built | undefined> {
+  if (cannotBoot) {
+    t.skip(cannotBoot)
+    return undefined
+  }
+  await padded(name, mebibytes, more)
+  const found = await buildProfile(project.path, name)
+  if ('file' in found) return found
+  t.skip(found.skip)
+  return undefined
+}
+
+function baseMiB(found: Built): number {
+  return statSync(found.file('.squashfs')).size / MIB
+}
+
+test('a base of 140 MiB in one initrd comes up with 512 MiB', async (t) => {
+  const found = await built(t, 'large', 138, 'memory: 512M\nimages: [squashfs, initrd]\n')
+  if (!found) return
+  assert.ok(baseMiB(found) > 120 && baseMiB(found) < 150, `${baseMiB(found)} MiB`)
+  await using guest = await diskless(found, 512, t.signal)
+  await waitReady(guest, 'stage5: ready', DEADLINE_MS)
+})
+
+test('a base of 24 MiB in one initrd comes up with 128 MiB; with less the guest says what was cut off', async (t) => {
+  const found = await built(t, 'small', 22, 'memory: 128M\nimages: [squashfs, initrd]\n')
+  if (!found) return
+  assert.ok(baseMiB(found) > 23 && baseMiB(found) < 25, `${baseMiB(found)} MiB`)
+  assert.equal(manifestOf(found).boot.memory, 128)
+  {
+    await using guest = await diskless(found, 128, t.signal)
+    await waitReady(guest, 'stage5: ready', DEADLINE_MS)
+  }
+  const report = readFileSync(found.file('.memory.txt'), 'utf8')
+  assert.match(
+    report,
+    /^ {2}in the initrd, rootfstype=ramfs: 75 \+ 2\.04 × 23\.\d \(base\) = 12[0-9] MiB {2}fits$/m,
+  )
+  await using guest = await diskless(found, 116, t.signal)
+  await assert.rejects(
+    waitReady(guest, 'stage5: ready', DEADLINE_MS),
+    /the base \/squashfs\.img is cut off, \d+ of \d+ bytes: too little memory/,
+  )
+})
+
+test('a base of 200 MiB on a disk comes up with 96 MiB', async (t) => {
+  const found = await built(t, 'disk', 198, 'memory: 96M\nimages: [{format: squashfs, level: 1}]\n')
+  if (!found) return
+  assert.ok(baseMiB(found) > 199, `${baseMiB(found)} MiB`)
+  await using guest = await bootBuilt(found, t.signal, { memoryMiB: 96 })
+  await waitReady(guest, 'stage5: ready', DEADLINE_MS)
+})
+
+test('ramfs is chosen where tmpfs does not fit, and what fits nowhere is refused with the arithmetic', async (t) => {
+  const found = await built(t, 'edge', 60, 'memory: 216M\nimages: [{format: squashfs, level: 1}, initrd]\n')
+  if (!found) return
+  const { memoryCmdline = '', cmdline = '' } = manifestOf(found).boot
+  assert.match(memoryCmdline, / rootfstype=ramfs$/)
+  assert.equal(/rootfstype/.test(cmdline), false)
+  await using guest = await diskless(found, 216, t.signal)
+  await waitReady(guest, 'stage5: ready', DEADLINE_MS)
+  await guest.stop()
+  assert.ok(statSync(initramfsOf(found)).size < 2 * MIB)
+
+  const store = { STAGE5_STORE: process.env['STAGE5_STORE'] ?? join(import.meta.dirname, '../.tmp/store') }
+  const profile = join(project.path, 'profiles/edge.yaml')
+  writeFileSync(profile, readFileSync(profile, 'utf8').replace('216M', '160M'))
+  await stage5(project.path, ['lock', 'edge'], store)
+  const refused = await stage5(project.path, ['build', 'edge'], store)
+  assert.equal(refused.code, 1)
+  assert.match(refused.stderr, /S5_MEMORY_SHORT/)
+  assert.match(
+    refused.stderr,
+    /rootfstype=ramfs: 75 \+ 2\.04 × 6\d\.\d \(base\) = 2\d\d MiB\. Largest: test\/pad-edge/,
+  )
+  assert.match(refused.stderr, /start it from a disk \(76 MiB\)/)
+
+  writeFileSync(
+    profile,
+    `${readFileSync(profile, 'utf8').replace('160M', '216M')}budget: {base: 20M, total: 40M}\n`,
+  )
+  await stage5(project.path, ['lock', 'edge'], store)
+  const over = await stage5(project.path, ['build', 'edge'], store)
+  assert.equal(over.code, 1)
+  assert.match(over.stderr, /S5_BUDGET_EXCEEDED/)
+  assert.match(over.stderr, /base has 6\d\.\d MiB of 20\.0 MiB, 4\d\.\d MiB too much; total has/)
+})
