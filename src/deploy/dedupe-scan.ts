@@ -1,6 +1,7 @@
 /** The files of some folders, an entry for each inode, in buckets of those that may be equal. */
-import { lstatSync, readdirSync, rmSync } from 'node:fs'
+import { lstatSync, readdirSync, rmSync, type Stats } from 'node:fs'
 import type { Report } from '../base/events.ts'
+import { isAlive } from './dedupe-times.ts'
 
 /** A path as the system takes it: a string where it is ASCII, else its bytes. */
 export type Place = string | Buffer
@@ -28,6 +29,8 @@ export interface FileNode {
   readonly nlink: number
   /** Bytes on the disk. */
   readonly usage: number
+  /** It is a file of the store too. */
+  isShared: boolean
   readonly names: FileName[]
 }
 
@@ -38,17 +41,28 @@ export interface Scan {
   readonly buckets: readonly (readonly FileNode[])[]
 }
 
+/** Files of a store that roots may be linked to. */
+export interface Shared {
+  readonly directory: string
+  /** Names in it. */
+  readonly files: readonly string[]
+}
+
 export const TEMPORARY = '.stage5-dedupe-'
 
 export interface ScanOptions {
   /** Leaves behind what a killed run left. */
   readonly dryRun: boolean
+  readonly shared: readonly Shared[]
   readonly report: Report
   readonly signal: AbortSignal
 }
 
 /** Mounts below the folders are left alone, and so is everything but regular files with content. */
-export function scanFolders(directories: readonly string[], { dryRun, report, signal }: ScanOptions): Scan {
+export function scanFolders(
+  directories: readonly string[],
+  { dryRun, shared, report, signal }: ScanOptions,
+): Scan {
   const folders: Place[] = []
   const groups: { directory: string; files: number; bytes: number }[] = []
   const nodes = new Map<number, Map<number, FileNode>>()
@@ -88,12 +102,10 @@ export function scanFolders(directories: readonly string[], { dryRun, report, si
           known.names.push(found)
           continue
         }
-        const { dev, ino, size, mode, uid, gid, mtimeMs, ctimeMs, nlink } = stats
-        const usage = stats.blocks * 512
-        count.bytes += usage
-        const node = { dev, ino, size, mode, uid, gid, mtimeMs, ctimeMs, nlink, usage, names: [found] }
-        byNumber.set(ino, node)
-        const key = `${size} ${mtimeMs} ${mode} ${uid} ${gid} ${dev}`
+        const node = nodeOf(stats, found)
+        count.bytes += node.usage
+        byNumber.set(stats.ino, node)
+        const key = keyOf(node)
         const bucket = buckets.get(key)
         if (bucket) bucket.push(node)
         else buckets.set(key, [node])
@@ -101,10 +113,37 @@ export function scanFolders(directories: readonly string[], { dryRun, report, si
     }
     visit(directory, '')
   }
+  for (const [at, { directory, files }] of shared.entries()) {
+    signal.throwIfAborted()
+    for (const path of files) {
+      const place = placeIn(directory, path)
+      const stats = lstatSync(place, { throwIfNoEntry: false })
+      if (!stats?.isFile() || stats.size === 0) continue
+      const known = nodes.get(stats.dev)?.get(stats.ino)
+      if (known) known.isShared = true
+      else {
+        const group = directories.length + at
+        const node = { ...nodeOf(stats, { place, folder: -1, group, path }), isShared: true }
+        buckets.get(keyOf(node))?.push(node)
+      }
+    }
+  }
   const several = [...buckets.values()].filter((bucket) => bucket.length > 1)
   for (const bucket of several) bucket.sort((a, b) => a.ino - b.ino)
   several.sort(([a], [b]) => (a as FileNode).ino - (b as FileNode).ino)
   return { folders, groups, buckets: several }
+}
+
+function nodeOf(
+  { dev, ino, size, mode, uid, gid, mtimeMs, ctimeMs, nlink, blocks }: Stats,
+  name: FileName,
+): FileNode {
+  const usage = blocks * 512
+  return { dev, ino, size, mode, uid, gid, mtimeMs, ctimeMs, nlink, usage, isShared: false, names: [name] }
+}
+
+function keyOf({ size, mtimeMs, mode, uid, gid, dev }: FileNode): string {
+  return `${size} ${mtimeMs} ${mode} ${uid} ${gid} ${dev}`
 }
 
 // oxlint-disable-next-line no-control-regex -- ASCII needs no conversion
@@ -118,11 +157,5 @@ function placeIn(directory: string, path: string): Place {
 /** A second name of some file that a killed run could not put in its place. */
 function isLeftOver(name: string): boolean {
   const pid = name.startsWith(TEMPORARY) ? Number(name.slice(TEMPORARY.length)) : Number.NaN
-  if (!Number.isInteger(pid)) return false
-  try {
-    process.kill(pid, 0)
-    return false
-  } catch (error) {
-    return error instanceof Error && 'code' in error && error.code === 'ESRCH'
-  }
+  return Number.isInteger(pid) && !isAlive(pid)
 }

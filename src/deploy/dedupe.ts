@@ -1,21 +1,25 @@
 /**
- * Links equal files of folders that are in use with each other, in place: a new name beside the old one, renamed over it.
+ * Links equal files of folders that are in use with each other and with files of a store, in place: a new name beside the old one, renamed over it.
  *
  * Equal means bytes, mode, owner, time to the nanosecond and extended attributes; times of folders are put back. So
  * nothing that can be read is different after, but that the files share an inode. A file that somebody writes to at this
  * very moment keeps its old inode for that writer: guests should be stopped, or be quiet, meanwhile.
  */
-import { type BigIntStats, linkSync, lstatSync, renameSync, rmSync, utimesSync } from 'node:fs'
+import { type BigIntStats, linkSync, lstatSync, renameSync, rmSync } from 'node:fs'
 import { setImmediate } from 'node:timers/promises'
 import type { Report } from '../base/events.ts'
 import { diskError, errnoOf } from '../host/disk.ts'
-import { run } from '../host/run.ts'
 import type { Xattr } from '../tree/tree.ts'
 import { comparer } from './dedupe-compare.ts'
-import { type FileNode, type Place, type Scan, scanFolders, TEMPORARY } from './dedupe-scan.ts'
+import { type FileNode, type Place, type Scan, scanFolders, type Shared, TEMPORARY } from './dedupe-scan.ts'
+import { openFolderTimes, recoverFolderTimes } from './dedupe-times.ts'
 
 export interface DedupeOptions {
   readonly dryRun: boolean
+  /** Files that others of equal bytes and metadata become names of, and that are never replaced. */
+  readonly shared: readonly Shared[]
+  /** Where times of folders are written down, so that a killed run can be mended by the next. */
+  readonly journals: string
   /** Extended attributes of the files below a folder that have any, by path. */
   readonly xattrs: (directory: string) => Promise<ReadonlyMap<string, readonly Xattr[]>>
   readonly report: Report
@@ -37,6 +41,8 @@ export interface Deduped {
   readonly groups: readonly DedupeGroup[]
   readonly linked: number
   readonly saved: number
+  /** Names, of the linked ones, that became names of a shared file. */
+  readonly toShared: number
   /** Files that changed while this ran, and were left alone. */
   readonly changed: number
 }
@@ -48,11 +54,13 @@ export interface Deduped {
 export async function dedupe(directories: readonly string[], options: DedupeOptions): Promise<Deduped> {
   const { signal, report } = options
   try {
-    const attributes = Promise.all(directories.map((directory) => options.xattrs(directory)))
+    const all = [...directories, ...options.shared.map(({ directory }) => directory)]
+    const attributes = Promise.all(all.map((directory) => options.xattrs(directory)))
     attributes.catch(() => {})
     const scan = scanFolders(directories, options)
     const xattrs = await attributes
-    const work = linker(scan, options.dryRun)
+    if (!options.dryRun) await recoverFolderTimes(options.journals)
+    const work = linker(scan, options)
     const compare = comparer()
     try {
       for (const [at, bucket] of scan.buckets.entries()) {
@@ -90,20 +98,17 @@ interface Linker {
   result(): Deduped
 }
 
-function linker(scan: Scan, dryRun: boolean): Linker {
+function linker(scan: Scan, { dryRun, journals }: DedupeOptions): Linker {
   const groups = scan.groups.map((group) => ({ ...group, linked: 0, saved: 0 }))
-  const times = new Map<Place, BigIntStats>()
+  const times = openFolderTimes(journals)
   let changed = 0
-
-  function rememberTimes(folder: Place): void {
-    if (!times.has(folder)) times.set(folder, lstatSync(folder, { bigint: true }))
-  }
+  let toShared = 0
 
   /** @returns false when the file may not have another name */
   function replace(master: FileNode, { place, folder, group }: FileNode['names'][number]): boolean {
     const top = (scan.groups[group] as { directory: string }).directory
-    rememberTimes(top)
-    rememberTimes(scan.folders[folder] as Place)
+    times.remember(top)
+    times.remember(scan.folders[folder] as Place)
     const temporary = `${top}/${TEMPORARY}${process.pid}`
     try {
       linkSync((master.names[0] as { place: Place }).place, temporary)
@@ -121,11 +126,11 @@ function linker(scan: Scan, dryRun: boolean): Linker {
   }
 
   function join(nodes: readonly FileNode[]): void {
-    let master = nodes.reduce((best, node) => (node.nlink > best.nlink ? node : best))
+    let master = nodes.reduce((best, node) => (isBetter(node, best) ? node : best))
     let stats = unchanged(master, 0)
     if (!stats) return void changed++
     for (const node of nodes) {
-      if (node === master) continue
+      if (node === master || node.isShared) continue
       let done = 0
       for (let at = 0; at < node.names.length; at++) {
         const name = node.names[at] as FileNode['names'][number]
@@ -143,6 +148,7 @@ function linker(scan: Scan, dryRun: boolean): Linker {
         done++
         const group = groups[name.group] as DedupeGroup & { linked: number; saved: number }
         group.linked++
+        if (master.isShared) toShared++
         if (done === node.nlink) group.saved += node.usage
       }
     }
@@ -150,14 +156,20 @@ function linker(scan: Scan, dryRun: boolean): Linker {
 
   return {
     join,
-    restoreTimes: () => restoreTimes(times),
+    restoreTimes: () => times.restore(),
     result: () => ({
       groups,
       linked: groups.reduce((sum, { linked }) => sum + linked, 0),
       saved: groups.reduce((sum, { saved }) => sum + saved, 0),
+      toShared,
       changed,
     }),
   }
+}
+
+/** Which of two equal files the other becomes a name of: one of the store, else the one with more names. */
+function isBetter(node: FileNode, other: FileNode): boolean {
+  return node.isShared === other.isShared ? node.nlink > other.nlink : node.isShared
 }
 
 /** The file under its name as it was scanned; undefined when it is another one, or was touched since. */
@@ -171,20 +183,4 @@ function unchanged(node: FileNode, at: number): BigIntStats | undefined {
   // Taking one name of a file away moves its time of change.
   if (at === 0 && Math.abs(Number(found.ctimeNs) / 1e6 - node.ctimeMs) > 0.01) return undefined
   return found
-}
-
-const SECOND = 1_000_000_000n
-
-/** Node gives times as floating-point seconds, which lose the last hundreds of nanoseconds; touch does not. */
-async function restoreTimes(times: ReadonlyMap<Place, BigIntStats>): Promise<void> {
-  const exact: Buffer[] = []
-  for (const [folder, { atimeNs, mtimeNs }] of times) {
-    if (lstatSync(folder, { bigint: true }).mtimeNs === mtimeNs) continue
-    utimesSync(folder, Number(atimeNs) / 1e9, Number(mtimeNs) / 1e9)
-    if (lstatSync(folder, { bigint: true }).mtimeNs === mtimeNs) continue
-    const time = `${mtimeNs / SECOND}.${String(mtimeNs % SECOND).padStart(9, '0')}`
-    const quoted = Buffer.from(folder).toString('latin1').replaceAll("'", "'\\''")
-    exact.push(Buffer.from(`touch -c -m -d @${time} -- '${quoted}'\n`, 'latin1'))
-  }
-  if (exact.length > 0) await run(['sh', '-e'], { input: Buffer.concat(exact) })
 }

@@ -46,6 +46,8 @@ export interface Links {
    * @throws S5_STORE_DAMAGED, S5_DISK_FULL, S5_DISK_FAILED, S5_LOCK_BUSY
    */
   ensure(inodes: readonly Linkable[], signal?: AbortSignal): Promise<LinkFiles>
+  /** The files without attributes that roots may be linked to, by folder. */
+  plain(): readonly { readonly directory: string; readonly files: readonly string[] }[]
 }
 
 /** What this process can really give a file: users cannot give files away, and set-id bits would mean them then. */
@@ -188,6 +190,16 @@ export function openLinks(root: string, disk: Disk, catalog: Catalog, begin: () 
       const work = turn.then(() => ensure(inodes, signal))
       turn = work.catch(() => {})
       return work
+    },
+    plain: () => {
+      const bySegment = new Map<string, string[]>()
+      for (const { kind, segment, file } of catalog.entries()) {
+        if (kind !== 'link') continue
+        const files = bySegment.get(segment)
+        if (files) files.push(file)
+        else bySegment.set(segment, [file])
+      }
+      return [...bySegment].map(([segment, files]) => ({ directory: join(root, 'segments', segment), files }))
     },
   }
 }

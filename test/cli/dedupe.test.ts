@@ -16,11 +16,13 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { afterEach, beforeEach, test } from 'node:test'
 import { findTool } from '../../src/host/run.ts'
 import { expectConsole, stage5 } from '../helpers/console.ts'
+import { packedProject } from '../helpers/project.ts'
 
+const MAIN = resolve(import.meta.dirname, '../../src/main.js')
 let top = ''
 beforeEach(() => {
   top = mkdtempSync(join(tmpdir(), 'stage5-dedupe-'))
@@ -113,4 +115,79 @@ test('what a killed run left is swept; folders in folders and missing ones are r
   assert.deepEqual(readdirSync(join(top, 'a')), ['file'])
   assert.match((await stage5(top, ['dedupe', 'a', 'a'])).stderr, /S5_USAGE/)
   assert.match((await stage5(top, ['dedupe', 'a', 'z'])).stderr, /S5_FILE_MISSING/)
+})
+
+test('roots that somebody copied become names of the files that the store has for others', async (t) => {
+  if (!findTool('getfattr')) return t.skip('needs getfattr')
+  using project = await packedProject()
+  const { directory } = project
+  const run = async (...words: string[]): Promise<string> => {
+    const ran = await stage5(directory, words)
+    assert.equal(ran.code, 0, ran.stderr)
+    return ran.stdout
+  }
+  await run('checkout', 'shop', 'made')
+  assert.equal(spawnSync('cp', ['-a', 'made', 'copied'], { cwd: directory }).status, 0)
+  // Not what the store has: another time.
+  utimesSync(join(directory, 'copied/usr/bin/shop'), TIME, TIME)
+  const before = seen(join(directory, 'copied'))
+  const dry = JSON.parse(await run('dedupe', '--dry-run', 'copied', '--json')) as Record<string, number>
+  await expectConsole(t, 'dedupe-store', directory, ['dedupe', 'copied'])
+  assert.deepEqual(seen(join(directory, 'copied')), before)
+  assert.deepEqual([dry['linked'], dry['toShared']], [2, 2])
+  const number = (path: string): number => statSync(join(directory, path)).ino
+  assert.equal(number('copied/bin/sh'), number('made/bin/sh'))
+  assert.notEqual(number('copied/usr/bin/shop'), number('made/usr/bin/shop'))
+  await run('checkout', '--check', 'made')
+  await run('store', 'verify')
+})
+
+test('killed at any point it loses no byte and no time, and the next run mends the times of folders', async (t) => {
+  if (!findTool('getfattr') || !findTool('strace')) return t.skip('needs getfattr and strace')
+  sample()
+  // Times that floating-point seconds cannot hold.
+  const odd = ['-d', '@1700000000.123456789']
+  const folders = [
+    'a',
+    'a/usr',
+    'a/usr/bin',
+    'a/usr/lib',
+    'b',
+    'b/usr/bin',
+    "b/od'd \u00e9",
+    'c',
+    'c/usr/lib',
+  ]
+  const saved = join(top, '.saved')
+  const guests = ['a', 'b', 'c']
+  const touch = (): void =>
+    void spawnSync('touch', [...odd, ...folders.map((folder) => join(top, folder))], { stdio: 'inherit' })
+  touch()
+  mkdirSync(saved)
+  for (const guest of guests) spawnSync('cp', ['-a', join(top, guest), saved])
+  const all = (): string[] => guests.flatMap((guest) => seen(join(top, guest)))
+  const files = (lines: string[]): string[] =>
+    lines.filter((line) => !/^\S*( \S*)? 1\d{4} /.test(line) && !line.startsWith('.stage5-dedupe-'))
+  const before = all()
+  let killed = 0
+  for (const call of ['link', 'rename', 'utimensat', 'unlink'])
+    for (const when of [1, 2, 4, 7]) {
+      for (const guest of guests) {
+        rmSync(join(top, guest), { recursive: true })
+        spawnSync('cp', ['-a', join(saved, guest), top])
+      }
+      assert.deepEqual(all(), before)
+      const inject = ['-qq', '-o', '/dev/null', '-e', `inject=${call}:signal=SIGKILL:when=${when}`]
+      const words = [process.execPath, MAIN, '--quiet', 'dedupe', ...guests]
+      const { signal } = spawnSync('strace', [...inject, ...words], {
+        cwd: top,
+        env: { ...process.env, STAGE5_STORE: join(top, '.store') },
+      })
+      if (signal === 'SIGKILL') killed++
+      assert.deepEqual(files(all()), files(before), `${call} ${when}`)
+      assert.equal((await stage5(top, ['dedupe', ...guests])).code, 0)
+      assert.deepEqual(all(), before, `${call} ${when}`)
+    }
+  assert.ok(killed >= 8, `${killed} kills`)
+  t.diagnostic(`${killed} kills`)
 })

@@ -1,6 +1,6 @@
 /** `stage5 dedupe DIR...`: roots that people already run share their equal files. */
 import { realpathSync } from 'node:fs'
-import { resolve } from 'node:path'
+import { join, resolve } from 'node:path'
 import { Stage5Error } from '../../base/errors.ts'
 import { dedupe as dedupeFolders } from '../../deploy/dedupe.ts'
 import { readXattrs } from '../../store/xattrs.ts'
@@ -11,7 +11,8 @@ import { shownPath } from '../world.ts'
 
 export const dedupe: Command = {
   name: 'dedupe',
-  summary: 'link files of equal content and metadata in folders that are in use, in place',
+  summary:
+    'link files of equal content and metadata in folders in use with each other and the store, in place',
   arguments: [{ name: '<dir...>', description: 'folders of guests, on one file system' }],
   options: [{ flags: '--dry-run', description: 'only say what would be saved' }],
   examples: ['stage5 dedupe --dry-run guests/*', 'stage5 dedupe guests/www1 guests/www2'],
@@ -19,9 +20,12 @@ export const dedupe: Command = {
     const dryRun = words.options['dryRun'] === true
     const directories = words.arguments.map((word) => existing(resolve(world.directory, word)))
     refuseNested(directories)
+    const store = await world.store()
     const done = await timed(world, 'dedupe', () =>
       dedupeFolders(directories, {
         dryRun,
+        shared: store.links.plain(),
+        journals: join(store.path, 'dedupe'),
         xattrs: (directory) => readXattrs(directory, world.signal),
         report: world.report,
         signal: world.signal,
@@ -35,6 +39,7 @@ export const dedupe: Command = {
         `${(dryRun ? 'would save' : 'saved').padStart(12)}    files  in\n` +
         done.groups.map(({ saved, linked, directory }) => row(saved, linked, shownPath(directory))).join('') +
         row(done.saved, done.linked, 'all') +
+        (done.toShared > 0 ? `${done.toShared} of them with files of the store\n` : '') +
         (done.changed > 0 ? `${done.changed} files changed meanwhile and were left alone\n` : ''),
     }
   },
