@@ -1,6 +1,9 @@
 /** Which merge phases of Gentoo packages need no word: stages do their work, or there is no work in a fresh root. */
 
-/** Packages whose phases are replaced as a whole, and what replaces them. */
+/**
+ * Packages whose phases are replaced as a whole, and which stages do their work. Of systemd neither the hardware database
+ * nor the message catalog is compiled: udev and journalctl do without.
+ */
 const PACKAGES: { readonly [name: string]: string } = {
   'acct-group/*': 'users',
   'acct-user/*': 'users, acct',
@@ -9,7 +12,7 @@ const PACKAGES: { readonly [name: string]: string } = {
   'sys-apps/baselayout': 'baselayout, users',
   'sys-apps/openrc': 'init',
   'sys-apps/systemd': 'init, users',
-  'sys-devel/binutils': 'no linker is selected in a guest',
+  'sys-devel/binutils': 'nothing, as no linker is chosen in a guest',
   'sys-devel/gcc': 'envd',
   'sys-libs/glibc': 'ldcache, etc',
 }

@@ -154,6 +154,13 @@ test('a plan says nothing of phases that are replaced or acknowledged', { skip }
   assert.deepEqual((JSON.parse(plan.stdout) as { phases: unknown }).phases, { open: [], unread: 0 })
 })
 
+test('why --scripts says which stages do what phases would do', { skip }, async () => {
+  const gcc = await stage5(project, ['why', 'www-nginx', 'sys-devel/gcc', '--scripts'])
+  assert.equal(gcc.stdout, 'what the phases of sys-devel/gcc do is done by: envd\n')
+  const nginx = await stage5(project, ['why', 'www-nginx', 'www-servers/nginx', '--scripts'])
+  assert.match(nginx.stdout, /^# www-servers\/nginx pkg_postinst\nln -s index\.html /)
+})
+
 test('the bundled gentoo-www builds from a PKGDIR of such packages', { skip }, async () => {
   writeFileSync(join(project, 'repos/gentoo-amd64.yaml'), 'kind: gentoo\nuri: ../pkgdir\n')
   const output = await build('gentoo-www')

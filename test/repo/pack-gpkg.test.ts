@@ -18,6 +18,7 @@ import { dirname, join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import { zstdDecompressSync } from 'node:zlib'
 import { isStage5Error } from '../../src/base/errors.ts'
+import { findTool } from '../../src/host/run.ts'
 import { parseGentooIndex } from '../../src/format/gentoo-index.ts'
 import { indexPkgdir } from '../../src/repo/index-pkgdir.ts'
 import { packGpkg, type PackGpkgOptions } from '../../src/repo/pack-gpkg.ts'
@@ -121,6 +122,58 @@ test('a gpkg is what GLEP 78 says, byte for byte the same each time', async (t) 
   assert.equal(names[0], 'image/')
   assert.ok(names.every((name) => name.startsWith('image/')))
   assert.ok(names.includes('image/usr/bin/alias'))
+})
+
+/** Opens a package with the module that Portage reads packages with, and checks what GLEP 78 says of names and sums. */
+const GLEP78 = `
+import hashlib, io, subprocess, sys, tarfile
+with tarfile.open(sys.argv[1], 'r:') as container:
+    names = container.getnames()
+    assert len({name.split('/')[0] for name in names}) == 1
+    assert all(name.count('/') == 1 and not name.startswith('/') for name in names)
+    data = {name.split('/')[1]: container.extractfile(name).read() for name in names}
+manifest = data.pop('Manifest').decode()
+for line in manifest.splitlines():
+    kind, name, size, *sums = line.split()
+    bytes = data.pop(name)
+    assert kind == 'DATA' and len(bytes) == int(size)
+    for algorithm, value in zip(sums[::2], sums[1::2]):
+        made = hashlib.new({'BLAKE2B': 'blake2b', 'SHA512': 'sha512'}[algorithm], bytes)
+        assert made.hexdigest() == value
+    if name.startswith(('metadata', 'image')):
+        inner = subprocess.run(['zstd', '-dc'], input=bytes, capture_output=True, check=True).stdout
+        with tarfile.open(fileobj=io.BytesIO(inner), mode='r|') as members:
+            print(name, *sorted(member.name for member in members))
+assert data == {}, data
+`
+
+test("python's tarfile, with which Portage reads, finds what GLEP 78 asks for", async (t) => {
+  if (findTool('python3') === undefined || findTool('zstd') === undefined)
+    return t.skip('needs python3 and zstd')
+  const top = scratch(t)
+  const root = write(join(top, 'root'), { 'usr/share/one': '1' })
+  const made = await packGpkg(
+    root,
+    options(join(top, 'a'), {
+      depends: [],
+      conflicts: [],
+      pdepend: [],
+      license: '',
+      summary: '',
+      iuse: '',
+      use: '',
+    }),
+  )
+  const said = execFileSync('python3', ['-c', GLEP78, made.file], { encoding: 'utf8' })
+  const keys =
+    'BUILD_ID BUILD_TIME CATEGORY CHOST DEFINED_PHASES EAPI KEYWORDS PF SIZE SLOT USE demo-1.2.3_rc1-r2.ebuild environment.bz2 repository'
+  assert.deepEqual(said.trimEnd().split('\n'), [
+    `metadata.tar.zst ${keys
+      .split(' ')
+      .map((key) => `metadata/${key}`)
+      .join(' ')}`,
+    'image.tar.zst image image/usr image/usr/share image/usr/share/one',
+  ])
 })
 
 test('its build-info says what Portage needs', async (t) => {

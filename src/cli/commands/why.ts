@@ -4,6 +4,7 @@ import { nearest } from '../../base/near.ts'
 import type { Index } from '../../pkg/package.ts'
 import { why as chainsOf, whyNot as rejectedBuilds } from '../../resolve/why.ts'
 import { ebuildPhases } from '../../stage/ebuild-phases.ts'
+import { phasesReplacedBy } from '../../stage/gentoo-phases.ts'
 import type { Command } from '../command.ts'
 import { plan } from '../flow.ts'
 import { readLock, settledLock } from '../lock-file.ts'
@@ -48,11 +49,14 @@ export const why: Command = {
       const control = unpacked?.control ?? {}
       const bodies = packages[0]?.scheme === 'ebuild' ? phaseTexts(control) : textsOf(control, SCRIPTS)
       const scripts = Object.keys(bodies)
+      const replaced = phasesReplacedBy(name)
       return {
         data: { scripts: bodies },
         text:
           scripts.map((member) => `# ${name} ${member}\n${bodies[member]}\n`).join('') ||
-          `${name} has no maintainer scripts\n`,
+          (replaced === undefined
+            ? `${name} has no maintainer scripts\n`
+            : `what the phases of ${name} do is done by: ${replaced}\n`),
       }
     }
     return {
