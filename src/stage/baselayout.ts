@@ -21,12 +21,11 @@ export const baselayout: Stage = {
     const make = maker('baselayout', date, contents)
     const makefile = lookup(input.tree, `${SHARE}/Makefile`)
     const text = makefile?.inode.type === 'file' ? byteText(await contents.read(makefile.inode.content)) : ''
-    let { tree } = input
-    for (const path of keptDirectories(text)) {
-      if (follow(tree, path)) continue
-      tree = placed(tree, [make.dir(landing(tree, path, 'baselayout'))], date)
-    }
-    tree = placed(tree, [...special(tree, make), ...tables(tree)], date)
+    const kept = keptDirectories(text)
+      .filter((path) => !follow(input.tree, path))
+      .map((path) => make.dir(landing(input.tree, path, 'baselayout')))
+    const entries = [...kept, ...special(input.tree, make), ...tables(input.tree)]
+    const tree = placed(input.tree, entries, date)
     if (!makefile) return withTree(input, tree)
     return withTree(input, withoutPaths(tree, [makefile.path]), [removal(makefile, 'baselayout')])
   },
