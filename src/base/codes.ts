@@ -115,6 +115,14 @@ export const CODES = {
     summary: 'There is no group of that name.',
     help: 'Groups are the YAML files of the folder `groups/`, or of the one that --groups names. `stage5 group list` shows them.',
   },
+  S5_GUEST_OFF: {
+    summary: 'The guest is not running, or shows no console.',
+    help: '`stage5 guest start NAME` starts it; `stage5 guest log NAME` shows what its console said since the last start. Guests of the driver dir have a log, but no console to type on.',
+  },
+  S5_GUEST_RUNNING: {
+    summary: 'The guest must be off for what was asked.',
+    help: 'A disk that a guest has mounted cannot be changed from outside without damage. `stage5 guest stop NAME`, then the same command, then `stage5 guest start NAME`.',
+  },
   S5_GUEST_TWICE: {
     summary: 'A guest is in two groups.',
     help: 'A group is what shares one budget of guests that may be away, so a guest is in exactly one. Both places are in the message: take the guest out of one of them. Names are unique in the whole fleet.',

@@ -26,7 +26,11 @@ export interface ContractOptions {
   readonly tries: number
   /** Moments after its beginning at which a call is killed. */
   readonly killMs: readonly number[]
+  /** What is held; default: everything. */
+  readonly parts?: readonly Part[]
 }
+
+export type Part = 'once' | 'stale' | 'fallback' | 'killed'
 
 const PATIENCE_MS = 120_000
 
@@ -94,9 +98,14 @@ async function callElsewhere(
 export function driverContract(
   kind: string,
   open: (t: TestContext) => Promise<Bench | undefined>,
-  { tries, killMs }: ContractOptions,
+  { tries, killMs, parts = ['once', 'stale', 'fallback', 'killed'] }: ContractOptions,
 ): void {
-  const contract = (name: string, body: (bench: Bench, signal: AbortSignal) => Promise<void>): void => {
+  const contract = (
+    part: Part,
+    name: string,
+    body: (bench: Bench, signal: AbortSignal) => Promise<void>,
+  ): void => {
+    if (!parts.includes(part)) return
     test(`${kind}: ${name}`, async (t) => {
       const bench = await open(t)
       if (!bench) return
@@ -110,6 +119,7 @@ export function driverContract(
   }
 
   contract(
+    'once',
     'a switch, its commit and a rollback are done once, however often they are said',
     async (bench, signal) => {
       const { driver, guest, first, second } = bench
@@ -147,7 +157,7 @@ export function driverContract(
     },
   )
 
-  contract('a lower token is refused by every call, and changes nothing', async (bench, signal) => {
+  contract('stale', 'a lower token is refused by every call, and changes nothing', async (bench, signal) => {
     const { driver, guest, first, second } = bench
     const before = await install(bench, first, 7, signal)
     await driver.prepare(guest, second, signal)
@@ -160,6 +170,7 @@ export function driverContract(
   })
 
   contract(
+    'fallback',
     'a trial that cannot start falls back by itself when its starts are used up',
     async (bench, signal) => {
       const { driver, guest, first, broken } = bench
@@ -179,43 +190,47 @@ export function driverContract(
     },
   )
 
-  contract('calls that are killed anywhere and said again end as if said once', async (bench, signal) => {
-    const { driver, guest, first, second } = bench
-    await install(bench, first, 1, signal)
-    let token = 1
-    for (const ms of killMs) {
-      token++
-      const before = (await bench.starts()).length
-      await callElsewhere(bench, 'prepare', [guest, second], ms)
-      await driver.prepare(guest, second, signal)
-      await callElsewhere(bench, 'switchTo', [guest, second, token, 3], ms)
-      await driver.switchTo(guest, second, token, 3, signal)
-      await until(bench, isRunning(second), signal)
-      assert.equal((await bench.starts()).length, before + 1, `switch killed after ${ms} ms`)
-      await callElsewhere(bench, 'commit', [guest, second, token], ms)
-      await driver.commit(guest, second, token, signal)
-      assert.equal((await driver.status(guest, signal)).pointer, 'good')
-      token++
-      await driver.switchTo(guest, first, token, 3, signal)
-      await until(bench, isRunning(first), signal)
-      await callElsewhere(bench, 'rollback', [guest, second, token], ms)
-      await driver.rollback(guest, second, token, signal)
-      await until(bench, isRunning(second), signal)
-      token++
-      await driver.switchTo(guest, first, token, 3, signal)
-      await until(bench, isRunning(first), signal)
-      await driver.commit(guest, first, token, signal)
-      await callElsewhere(bench, 'collect', [guest, [first.name]], ms)
-      await driver.collect(guest, [first.name], signal)
-      assert.equal((await bench.starts()).length, before + 4)
-    }
-    for (const ms of killMs) {
-      await callElsewhere(bench, 'stop', [guest], ms)
-      await driver.stop(guest, signal)
-      assert.equal((await driver.status(guest, signal)).power, 'off')
-      token++
-      await driver.switchTo(guest, first, token, 3, signal)
-      await until(bench, isRunning(first), signal)
-    }
-  })
+  contract(
+    'killed',
+    'calls that are killed anywhere and said again end as if said once',
+    async (bench, signal) => {
+      const { driver, guest, first, second } = bench
+      await install(bench, first, 1, signal)
+      let token = 1
+      for (const ms of killMs) {
+        token++
+        const before = (await bench.starts()).length
+        await callElsewhere(bench, 'prepare', [guest, second], ms)
+        await driver.prepare(guest, second, signal)
+        await callElsewhere(bench, 'switchTo', [guest, second, token, 3], ms)
+        await driver.switchTo(guest, second, token, 3, signal)
+        await until(bench, isRunning(second), signal)
+        assert.equal((await bench.starts()).length, before + 1, `switch killed after ${ms} ms`)
+        await callElsewhere(bench, 'commit', [guest, second, token], ms)
+        await driver.commit(guest, second, token, signal)
+        assert.equal((await driver.status(guest, signal)).pointer, 'good')
+        token++
+        await driver.switchTo(guest, first, token, 3, signal)
+        await until(bench, isRunning(first), signal)
+        await callElsewhere(bench, 'rollback', [guest, second, token], ms)
+        await driver.rollback(guest, second, token, signal)
+        await until(bench, isRunning(second), signal)
+        token++
+        await driver.switchTo(guest, first, token, 3, signal)
+        await until(bench, isRunning(first), signal)
+        await driver.commit(guest, first, token, signal)
+        await callElsewhere(bench, 'collect', [guest, [first.name]], ms)
+        await driver.collect(guest, [first.name], signal)
+        assert.equal((await bench.starts()).length, before + 4)
+      }
+      for (const ms of killMs) {
+        await callElsewhere(bench, 'stop', [guest], ms)
+        await driver.stop(guest, signal)
+        assert.equal((await driver.status(guest, signal)).power, 'off')
+        token++
+        await driver.switchTo(guest, first, token, 3, signal)
+        await until(bench, isRunning(first), signal)
+      }
+    },
+  )
 }

@@ -13,6 +13,8 @@ export const COMMANDS: { readonly [name: string]: () => Promise<Command> } = {
   'why-not': async () => (await import('./why.ts')).whyNot,
   generations: async () => (await import('./generations.ts')).generations,
   rollout: async () => (await import('./rollout.ts')).rollout,
+  group: async () => (await import('./group.ts')).group,
+  guest: async () => (await import('./guest.ts')).guest,
   diff: async () => (await import('./diff.ts')).diff,
   delta: async () => (await import('./delta.ts')).delta,
   patch: async () => (await import('./delta.ts')).patch,

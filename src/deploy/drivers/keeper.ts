@@ -140,18 +140,26 @@ export async function endGuest(
   // Not a crash: the keeper is not to wait before the next start.
   await writeFile(folder.file('run', 'now'), '')
   await ask()
-  if (await gone(graceMs)) return
+  if (await gone(graceMs)) return await noted(folder, started)
   for (const [name, ms] of [
     ['SIGTERM', 2_000],
     ['SIGKILL', 30_000],
   ] as const) {
     kill(started, name)
-    if (await gone(ms)) return
+    if (await gone(ms)) return await noted(folder, started)
   }
   throw new Stage5Error('S5_TOOL_FAILED', `${folder.name}: process ${started.pid} does not end`, {
     data: { pid: started.pid },
   })
 }
+
+/** Waits until the keeper, if there is one, has seen the end too. */
+async function noted(folder: GuestFolder, { bootId: boot }: Started): Promise<void> {
+  for (let left = NOTED_STEPS; left > 0 && folder.read('run/started').includes(boot); left--)
+    await sleep(STEP_MS)
+}
+
+const NOTED_STEPS = 20
 
 /** It leads a process group of its own. */
 function kill(started: Started, signal: NodeJS.Signals): void {
