@@ -110,14 +110,16 @@ export async function planRollout(
   }))
   const problems = whyNot(groups, generation)
   const lines = [
-    `${rollout.from || 'nothing known'} → ${rollout.line}/${rollout.to} (${generation.version})`,
+    `${rollout.from === '' ? '' : `${rollout.from} → `}${rollout.line}/${rollout.to} (${generation.version})`,
     '',
     ...away.map(({ group, guests, budget }) => `${group}: ${guests} guests, at most ${budget} away at once`),
     '',
-    ...steps.map(
-      ({ name, guests, groups: of }) =>
-        `${name.padEnd(10)}${String(guests).padStart(6)}  ${of.map((one) => `${one.group}: ${some(one.guests)}`).join('; ')}`,
-    ),
+    ...steps
+      .filter(({ guests }) => guests > 0)
+      .map(
+        ({ name, guests, groups: of }) =>
+          `${name.padEnd(10)}${String(guests).padStart(6)}  ${of.map((one) => `${one.group}: ${some(one.guests)}`).join('; ')}`,
+      ),
     ...(already.length > 0 ? ['', `${already.length} run it already`] : []),
     ...problems.map((text) => `\ncannot begin: ${text}`),
   ]

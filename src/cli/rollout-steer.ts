@@ -2,6 +2,7 @@
 import { Stage5Error } from '../base/errors.ts'
 import type { Json } from '../base/json.ts'
 import { ACTIVE, approvalBytes, type Approval, KEYS, type RolloutDocument } from '../fleet/documents.ts'
+import type { Documents } from '../fleet/read.ts'
 import { planWaves } from '../fleet/waves.ts'
 import { type PublicKey, signBytes, verifyBytes } from '../host/signing.ts'
 import { type Result, textOption, type Words } from './command.ts'
@@ -22,6 +23,7 @@ export async function steerRollout(
   for (;;) {
     const { documents } = await fleet.read()
     const { document, revision } = findRollout(documents, id)
+    if (what === 'rollback') mustBeAlone(documents, document)
     const next = await changed(world, words, fleet, what, document)
     const key = KEYS.rollout(document.id)
     const { ok } = await fleet.engine.transact(
@@ -35,6 +37,19 @@ export async function steerRollout(
       }
     world.signal.throwIfAborted()
   }
+}
+
+/** What came after it in the same groups has the guests now. */
+function mustBeAlone({ rollouts }: Documents, { id, number, groups }: RolloutDocument): void {
+  for (const { document } of rollouts.values())
+    if (
+      document.number > number &&
+      ACTIVE.has(document.state) &&
+      document.groups.some((name) => groups.includes(name))
+    )
+      throw new Stage5Error('S5_ROLLOUT_REFUSED', `${document.id} is at work in the groups of ${id}`, {
+        hint: `stage5 rollout rollback ${document.id}`,
+      })
 }
 
 async function changed(

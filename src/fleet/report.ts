@@ -47,7 +47,14 @@ export function renderReport({ status, changes, madeAt, storeId }: ReportInput):
 </head>
 <body><main>
 ${shown ? head(shown, groups) : '<h1>Fleet</h1><p class="soft">No rollout yet.</p>'}
-${shown ? `<h2>Waves</h2>\n<div class="waves">${shown.waves.map((wave) => waveCard(wave, shown.rollout)).join('')}</div>` : ''}
+${
+  shown
+    ? `<h2>Waves</h2>\n<div class="waves">${shown.waves
+        .filter(({ guests }) => guests > 0)
+        .map((wave) => waveCard(wave))
+        .join('')}</div>`
+    : ''
+}
 ${changes ? changed(changes) : ''}
 <h2>Groups</h2>
 ${groups.map((group) => groupCard(group, shown)).join('\n')}
@@ -73,9 +80,9 @@ function head({ rollout, waves }: RolloutStatus, groups: readonly GroupStatus[])
         : `<p class="soft">${text(rollout.reason)}</p>`
   return `<div class="top"><div>
 <h1>${text(rollout.line)} to <span class="mono">${text(rollout.to)}</span></h1>
-<p class="soft">Rollout ${text(rollout.id)} from <span class="mono">${text(rollout.from || 'nothing known')}</span>, ${groups.length} ${plural(groups.length, 'group')}, ${guests.length} ${plural(guests.length, 'guest')}, started by ${text(rollout.createdBy)}</p>
+<p class="soft">Rollout ${text(rollout.id)}${rollout.from === '' ? '' : ` from <span class="mono">${text(rollout.from)}</span>`}, ${groups.length} ${plural(groups.length, 'group')}, ${guests.length} ${plural(guests.length, 'guest')}, started by ${text(rollout.createdBy)}</p>
 </div><span class="pill big ${tone}">${text(label)}</span></div>
-<div class="card">${bar(guests)}${legend(guests)}</div>
+<div class="card">${bar(guests)}${legend(guests, isEnded(rollout))}</div>
 ${stop}`
 }
 
@@ -100,11 +107,7 @@ function stateOf({ state }: RolloutDocument): { readonly label: string; readonly
   }
 }
 
-function waveCard(
-  { name, guests, done, failed, moving, state }: WaveStatus,
-  rollout: RolloutDocument,
-): string {
-  const isBad = failed > 0 && done === 0 && ['rolling-back', 'rolled-back'].includes(rollout.state)
+function waveCard({ name, guests, done, failed, moving, state }: WaveStatus): string {
   const waiting = guests - done - failed - moving
   const parts = [
     part('done', done),
@@ -117,15 +120,10 @@ function waveCard(
     ...(moving > 0 ? [`${moving} on the way`] : []),
     ...(failed > 0 ? [`${failed} failed`] : []),
   ]
-  const isNever = state === 'waits' && ['rolled-back', 'aborted', 'superseded'].includes(rollout.state)
-  const waits = isNever
-    ? 'not reached'
-    : state === 'waits'
-      ? 'waits'
-      : state === 'over'
-        ? 'nothing to do'
-        : 'begins'
-  return `<div class="card wave ${isBad ? 'bad' : isNever ? '' : state}"><div class="soft">${text(name)}</div><div class="n">${guests}</div><div class="bar">${parts}</div><div class="soft">${says.join(', ') || waits}</div></div>`
+  const tone = state === 'stopped' ? 'bad' : state === 'not reached' ? '' : state
+  const idle = { over: 'nothing to do', runs: 'begins', soaks: 'soaks', waits: 'waits' }
+  const nothing = state === 'stopped' || state === 'not reached' ? state : idle[state]
+  return `<div class="card wave ${tone}"><div class="soft">${text(name)}</div><div class="n">${guests}</div><div class="bar">${parts}</div><div class="soft">${says.join(', ') || nothing}</div></div>`
 }
 
 function changed({ from, to, packages, unknown }: ReportChanges): string {
@@ -147,9 +145,10 @@ function groupCard(group: GroupStatus, shown: RolloutStatus | undefined): string
   const failed = guests.some((guest) => toneOf(guest) === 'fail')
   const isMoving = guests.some(({ state }) => state !== 'steady')
   const shares = versions
-    .map(
-      ({ generation, guests: count }) =>
-        `${count} on <span class="mono">${text(shortName(generation))}</span>`,
+    .map(({ generation, guests: count }) =>
+      generation === ''
+        ? `${count} not yet seen`
+        : `${count} on <span class="mono">${text(shortName(generation))}</span>`,
     )
     .join(', ')
   const isOpen = (failed || isMoving) && guests.length <= 24
@@ -166,13 +165,14 @@ ${rows.join('\n')}
 function guestRow(guest: GuestStatus, shown: RolloutStatus | undefined): string {
   const { name, state, good, wave, why } = guest
   const tone = toneOf(guest)
+  const idle = shown && !isEnded(shown.rollout) ? 'waiting' : 'untouched'
   const label =
     tone === 'fail' && state === 'steady'
       ? 'failed'
       : tone === 'done'
         ? 'updated'
         : state === 'steady'
-          ? 'waiting'
+          ? idle
           : state
   const waveName = wave < 0 ? '' : (shown?.waves[wave]?.name ?? '')
   return `<tr><td class="mono">${text(name)}</td><td><span class="dot ${tone}"></span>${text(label)}</td><td class="mono opt">${text(shortName(good))}</td><td class="opt">${text(waveName)}</td><td>${text(why)}</td></tr>`
@@ -199,10 +199,19 @@ function part(tone: Tone, count: number): string {
   return count > 0 ? `<i class="${tone}" style="flex:${count}" title="${count}"></i>` : ''
 }
 
-function legend(guests: readonly GuestStatus[]): string {
+/** Nobody is going to be updated any more. */
+function isEnded({ state }: RolloutDocument): boolean {
+  return ['completed', 'rolling-back', 'rolled-back', 'aborted', 'superseded'].includes(state)
+}
+
+function legend(guests: readonly GuestStatus[], ended: boolean): string {
   const items = TONES.flatMap(({ tone, label }) => {
     const count = guests.filter((guest) => toneOf(guest) === tone).length
-    return count > 0 ? [`<span><span class="dot ${tone}"></span><b>${count}</b> ${label}</span>`] : []
+    return count > 0
+      ? [
+          `<span><span class="dot ${tone}"></span><b>${count}</b> ${ended && tone === 'wait' ? 'untouched' : label}</span>`,
+        ]
+      : []
   })
   return `<div class="legend">${items.join('')}</div>`
 }

@@ -34,19 +34,21 @@ export function printStatus(status: FleetStatus): string {
     const { rollout, waves } = shown
     parts.push(
       `${printProgress(status)}\n` +
-        `${rollout.from || 'nothing known'} → ${rollout.to}, ${rollout.line}, started by ${rollout.createdBy}\n`,
+        `${rollout.from === '' ? '' : `${rollout.from} → `}${rollout.to}, ${rollout.line}, started by ${rollout.createdBy}\n`,
     )
     parts.push(
       table([
         ['wave', 'guests', 'done', 'failed', 'away', ''],
-        ...waves.map(({ name, guests, done, failed, moving, state }) => [
-          name,
-          String(guests),
-          String(done),
-          failed > 0 ? String(failed) : '',
-          moving > 0 ? String(moving) : '',
-          state,
-        ]),
+        ...waves
+          .filter(({ guests }) => guests > 0)
+          .map(({ name, guests, done, failed, moving, state }) => [
+            name,
+            String(guests),
+            String(done),
+            failed > 0 ? String(failed) : '',
+            moving > 0 ? String(moving) : '',
+            state,
+          ]),
       ]),
     )
   } else parts.push('no rollout yet\n')
@@ -56,7 +58,8 @@ export function printStatus(status: FleetStatus): string {
 
 function printGroup({ name, line, budget, held, versions, guests }: GroupStatus): string {
   const shares = versions.map(
-    ({ generation, guests: count }) => `${count} on ${generation || 'nothing known'}`,
+    ({ generation, guests: count }) =>
+      `${generation === '' ? `${count} without a generation` : `${count} on ${generation}`}`,
   )
   const head = `${name} (${line}): ${shares.join(', ') || 'no guests'}; ${held.length} of ${budget} away\n`
   const notable = guests.filter(isNotable)

@@ -42,7 +42,7 @@ export interface WaveStatus {
   readonly done: number
   readonly failed: number
   readonly moving: number
-  readonly state: 'over' | 'runs' | 'soaks' | 'waits'
+  readonly state: 'over' | 'runs' | 'soaks' | 'waits' | 'stopped' | 'not reached'
 }
 
 export interface RolloutStatus {
@@ -154,20 +154,27 @@ function wavesOf({ rollout, waves, members }: Progress): readonly WaveStatus[] {
     const here = members.filter(({ wave }) => wave === at)
     const count = (...standings: readonly Member['standing'][]): number =>
       here.filter(({ standing }) => standings.includes(standing)).length
-    const isPast = at < rollout.wave || rollout.state === 'completed'
     return {
       name,
       guests: here.length,
       done: count('done'),
       failed: count('failed', 'skipped'),
       moving: here.filter(({ document }) => HOLDING.has(document.state) && document.state !== 'lost').length,
-      state: isPast
-        ? 'over'
-        : at > rollout.wave
-          ? 'waits'
-          : (rollout.resume || rollout.state) === 'soak'
-            ? 'soaks'
-            : 'runs',
+      state: waveState(at, rollout),
     }
   })
 }
+
+function waveState(at: number, { wave, state, resume }: RolloutDocument): WaveStatus['state'] {
+  if (at < wave || state === 'completed') return 'over'
+  if (STOPPED.has(state)) return at === wave ? 'stopped' : 'not reached'
+  if (at > wave) return 'waits'
+  return (resume || state) === 'soak' ? 'soaks' : 'runs'
+}
+
+const STOPPED: ReadonlySet<RolloutDocument['state']> = new Set([
+  'rolling-back',
+  'rolled-back',
+  'aborted',
+  'superseded',
+])

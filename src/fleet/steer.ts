@@ -44,6 +44,8 @@ function go(progress: Progress, view: View): Steered {
   }
   if (state === 'wave') {
     if (!here.every(isFinished)) return { offerUpTo: wave, grantUpTo: wave, isReturning: false }
+    // A wave that small groups leave empty has nothing to soak.
+    if (!members.some((member) => member.wave === wave)) return moved(rollout, { state: 'soak' })
     const soak = Math.max(1, ...groups.map(({ soakSeconds }) => soakSeconds))
     return moved(rollout, { state: 'soak' }, soak)
   }

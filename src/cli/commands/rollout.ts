@@ -107,7 +107,7 @@ function isAction(word: string): word is Action {
 
 async function start(world: World, words: Words, fleet: Fleet, names: readonly string[]): Promise<Result> {
   const begun = await startRollout(world, words, fleet, names)
-  const say = `${begun.id}: ${begun.from || 'nothing known'} → ${begun.to} for ${begun.groups.join(', ')}`
+  const say = `${begun.id}: ${begun.from === '' ? '' : `${begun.from} → `}${begun.to} for ${begun.groups.join(', ')}`
   if (words.options['wait'] !== true)
     return {
       data: begun as unknown as Json,
