@@ -37,6 +37,12 @@ export async function plan(world: World, profile: Profile, pins?: Lock): Promise
         code: 'held-back',
         message: `${chosen}, not ${best}: ${because.join('; ')}`,
       })
+  for (const { pkg, atom } of answer.loosened)
+    world.report({
+      kind: 'warning',
+      code: 'slot-operator',
+      message: `${pkg} was built against ${atom}, which is not there (ignoreSlotOperators: true)`,
+    })
   for (const missing of answer.sonameMissing)
     world.report({ kind: 'warning', code: 'soname', message: printMissingSoname(missing) })
   return lockOf(profile, indexes, answer.packages, pins?.ids ?? { users: {}, groups: {} })

@@ -69,11 +69,6 @@ export function knownEapi(text: string): number | undefined {
   return /^[0-8]$/.test(text) ? Number(text) : undefined
 }
 
-/** What an entry says, by key. */
-export interface EntryFields {
-  get(key: string): string | undefined
-}
-
 export interface EntryOrigin {
   /** Which binhost of the repository has the file; '' for the only one. */
   readonly origin?: string
@@ -88,7 +83,7 @@ export interface EntryOrigin {
  * @param repo name of the repository of stage5 that lists it
  */
 export function packageOfEntry(
-  entry: EntryFields,
+  entry: ReadonlyMap<string, string>,
   header: GentooHeader,
   repo: string,
   { origin = '', needsSignature = false }: EntryOrigin = {},
@@ -156,7 +151,7 @@ class EbuildPackage implements Package, GentooFacts {
   readonly essential: boolean = false
   readonly multiArch = 'no'
   readonly installedSize: number = 0
-  readonly #entry: EntryFields
+  readonly entry: ReadonlyMap<string, string>
   readonly #header: GentooHeader
   #dependencies: Map<RuntimeDependency, DepExpr> | undefined
   #needs: DepExpr | undefined
@@ -168,8 +163,8 @@ class EbuildPackage implements Package, GentooFacts {
   #iuse: readonly string[] | undefined
   #ownFlags: readonly string[] | undefined
 
-  constructor(entry: EntryFields, header: GentooHeader, stated: Stated) {
-    this.#entry = entry
+  constructor(entry: ReadonlyMap<string, string>, header: GentooHeader, stated: Stated) {
+    this.entry = entry
     this.#header = header
     this.name = stated.name
     this.version = stated.version
@@ -280,7 +275,7 @@ class EbuildPackage implements Package, GentooFacts {
   }
 
   #text(field: string): string {
-    return this.#entry.get(field) ?? ''
+    return this.entry.get(field) ?? ''
   }
 
   #words(field: string): string[] {
@@ -294,7 +289,7 @@ function isPath(path: string): boolean {
   )
 }
 
-function sumsOf(entry: EntryFields): PackageFile['sums'] {
+function sumsOf(entry: ReadonlyMap<string, string>): PackageFile['sums'] {
   const sums: { -readonly [algorithm in keyof PackageFile['sums']]: string } = {}
   for (const [field, algorithm] of [
     ['MD5', 'md5'],

@@ -104,6 +104,8 @@ export type RuntimeDependency = 'RDEPEND' | 'PDEPEND' | 'IDEPEND'
 
 /** What a `Packages` entry of a Gentoo binhost says beside what all packages have. */
 export interface GentooFacts {
+  /** All fields of its entry, as written. */
+  readonly entry: ReadonlyMap<string, string>
   /** As written. */
   readonly eapi: string
   /** The ebuild repository (`gentoo`), which `::gentoo` in an atom means. */
@@ -141,6 +143,8 @@ export interface Index {
   /** Gentoo: the policy for signatures of packages; of several binhosts the weakest. */
   readonly signatures?: 'require' | 'if-present' | 'off'
   readonly packages: readonly Package[]
+  /** Gentoo: fields of the header of each binhost, preferred ones first; `origin` is that of its files. */
+  readonly headers?: readonly { readonly origin: string; readonly fields: ReadonlyMap<string, string> }[]
   /** The same packages, made by name when asked for. What has it should not be asked for `packages`. */
   readonly byName?: PackagesByName
 }

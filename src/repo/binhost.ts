@@ -69,6 +69,7 @@ export function openBinhost(spec: RepositorySpec, world: RepositoryWorld): Repos
       snapshot: digestOf(accepted.map(({ source, digest }) => `${source.name} ${digest}`).join('\n')),
       date: Math.max(...accepted.map(({ header }) => header.timestamp)),
       signatures: weakest(found),
+      headers: accepted.map(({ source, header }) => ({ origin: source.name, fields: header.fields })),
       get packages() {
         return allOf(byName)
       },

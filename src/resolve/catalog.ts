@@ -6,6 +6,8 @@ export interface Catalog {
   has(name: string): boolean
   /** Whether any package is one of Gentoo. */
   readonly hasGentoo: boolean
+  /** The place of a package's repository or binhost among all: 0 is preferred. */
+  readonly placeOf: (pkg: Package) => number
   /** All packages of a name, whatever their architecture: best first. */
   named(name: string): readonly Package[]
   /** All packages that provide a name: the most basic first, then by name, then best first. */
@@ -16,16 +18,32 @@ export interface Catalog {
   bringing(library: string): readonly string[]
 }
 
+/** The place of a repository or binhost among all: 0 is preferred. */
+export function placesOf(
+  indexes: readonly Pick<Index, 'repo' | 'headers'>[],
+  repositories: readonly string[],
+): (pkg: Package) => number {
+  const places = new Map<string, number>()
+  for (const name of repositories)
+    for (const { repo, headers = [{ origin: '' }] } of indexes)
+      if (repo === name) for (const { origin } of headers) places.set(`${repo}\0${origin}`, places.size)
+  const whole = new Map(repositories.map((name) => [name, places.get(`${name}\0`) ?? places.size]))
+  return ({ repo, file: { origin } }) =>
+    places.get(`${repo}\0${origin}`) ?? whole.get(repo) ?? places.size + repositories.length
+}
+
 /**
- * Newest version first; of one version the newest build time, then the repository preferred, then the highest build
+ * Newest version first; of one version the newest build time, then the repository or binhost preferred, then the highest build
  * number. What is left is settled by bytes.
  *
- * @param repositories names, most preferred first
+ * @param isPriorityFirst what is preferred comes even before a newer version
  */
-export function byQuality(repositories: readonly string[]): (left: Package, right: Package) => number {
-  const place = new Map(repositories.map((name, index) => [name, index]))
-  const placeOf = (pkg: Package): number => place.get(pkg.repo) ?? repositories.length
+export function byQuality(
+  placeOf: (pkg: Package) => number,
+  isPriorityFirst: boolean,
+): (left: Package, right: Package) => number {
   return (left, right) =>
+    (isPriorityFirst ? placeOf(left) - placeOf(right) : 0) ||
     (left.scheme === right.scheme
       ? compareVersions(left.scheme, right.version, left.version)
       : compareText(left.scheme, right.scheme)) ||
@@ -36,7 +54,11 @@ export function byQuality(repositories: readonly string[]): (left: Package, righ
 }
 
 /** One pass over all packages that are there; lists are made and sorted when they are first asked for. */
-export function openCatalog(indexes: readonly Index[], repositories: readonly string[]): Catalog {
+export function openCatalog(
+  indexes: readonly Index[],
+  repositories: readonly string[],
+  rank: 'newest' | 'priority-first' = 'newest',
+): Catalog {
   const named = new Map<string, Package[]>()
   const providing = new Map<string, Package[]>()
   const listings = indexes.flatMap(({ byName }) => byName ?? [])
@@ -48,7 +70,8 @@ export function openCatalog(indexes: readonly Index[], repositories: readonly st
   const hasGentoo = indexes.some(
     (index) => index.kind === 'gentoo' || index.packages.some(({ scheme }) => scheme === 'ebuild'),
   )
-  const quality = byQuality(repositories)
+  const placeOf = placesOf(indexes, repositories)
+  const quality = byQuality(placeOf, rank === 'priority-first')
   const providerOrder = (left: Package, right: Package): number =>
     (left.rank ?? 0) - (right.rank ?? 0) || compareText(left.name, right.name) || quality(left, right)
   const namedOf = onDemand((name: string) => {
@@ -59,6 +82,7 @@ export function openCatalog(indexes: readonly Index[], repositories: readonly st
   return {
     has: (name) => providing.has(name) || namedOf(name).length > 0,
     hasGentoo,
+    placeOf,
     named: namedOf,
     providing: onDemand((name) =>
       [...new Set(providing.get(name))].filter((pkg) => namedOf(pkg.name).includes(pkg)).sort(providerOrder),

@@ -53,6 +53,7 @@ export function inputDigest(input: ResolveInput): Digest {
 /** Only what is said: a profile without Gentoo's keys keeps the digest that it had. */
 function gentooDigest(input: ResolveInput): { readonly [key: string]: Json | undefined } {
   const { keywords = [], licenses = [], licenseGroups = {}, settings = [], unmask = [], sets = {} } = input
+  const { rank = 'newest', ignoreSlotOperators = false } = input
   const { usePolicy = 'listed', soname = 'check', prefer = 'newest', strict = false, idepend = false } = input
   const some = <T extends object>(value: T): T | undefined =>
     Object.keys(value).length > 0 ? value : undefined
@@ -68,6 +69,8 @@ function gentooDigest(input: ResolveInput): { readonly [key: string]: Json | und
     prefer: prefer === 'newest' ? undefined : prefer,
     strict: strict || undefined,
     idepend: idepend || undefined,
+    rank: rank === 'newest' ? undefined : rank,
+    ignoreSlotOperators: ignoreSlotOperators || undefined,
   }
 }
 
@@ -162,6 +165,7 @@ export function openChoice(input: ResolveInput, catalog: Catalog, pins?: Lock): 
     for (const pkg of list) if (pkg.gentoo) far.set(pkg, rules.deviations(pkg, pkg.gentoo))
     return list.toSorted(
       (left, right) =>
+        (input.rank === 'priority-first' ? catalog.placeOf(left) - catalog.placeOf(right) : 0) ||
         (left.scheme === right.scheme ? compareVersions(left.scheme, right.version, left.version) : 0) ||
         (far.get(left) ?? 0) - (far.get(right) ?? 0),
     )
@@ -186,6 +190,16 @@ export function openChoice(input: ResolveInput, catalog: Catalog, pins?: Lock): 
     const libraries = gentoo.requires.filter((key) => !own.has(key) && !providedNames.has(key))
     return { all: [...all, ...libraries.map((name): DepExpr => ({ need: { name, text: name } }))] }
   }
+  const candidates = (atom: Atom, parent?: Flags): readonly Package[] => {
+    if (isSonameKey(atom.name)) return sonameProviders(atom.name)
+    if (input.ignoreSlotOperators && isBound(atom)) return candidates(unbound(atom), parent)
+    if (atom.arch !== undefined && !['any', 'native', input.arch].includes(atom.arch)) return []
+    const real = visibleOf(atom.name).filter((pkg) => matches(atom, pkg, parent))
+    const others = catalog
+      .providing(atom.name)
+      .filter((pkg) => pkg.name !== atom.name && provides(atom, pkg, parent) && !hidden(pkg))
+    return others.length === 0 ? real : [...real, ...pinnedFirst(others)]
+  }
   return {
     wanted,
     needsOf,
@@ -193,15 +207,7 @@ export function openChoice(input: ResolveInput, catalog: Catalog, pins?: Lock): 
     boundFlags: (pkg) => (pkg.gentoo ? rules.bound(pkg, pkg.gentoo) : []),
     prefersMinimal: input.prefer === 'minimal',
     hasGentoo: catalog.hasGentoo,
-    candidates: (atom, parent) => {
-      if (isSonameKey(atom.name)) return sonameProviders(atom.name)
-      if (atom.arch !== undefined && !['any', 'native', input.arch].includes(atom.arch)) return []
-      const real = visibleOf(atom.name).filter((pkg) => matches(atom, pkg, parent))
-      const others = catalog
-        .providing(atom.name)
-        .filter((pkg) => pkg.name !== atom.name && provides(atom, pkg, parent) && !hidden(pkg))
-      return others.length === 0 ? real : [...real, ...pinnedFirst(others)]
-    },
+    candidates,
     visible: visibleOf,
     hidden,
     newest: (pkg) =>
@@ -218,6 +224,15 @@ export function openChoice(input: ResolveInput, catalog: Catalog, pins?: Lock): 
     takesRecommends: ({ name }) =>
       typeof input.recommends === 'boolean' ? input.recommends : input.recommends.includes(name),
   }
+}
+
+/** Bound to a sub-slot when its package was built. */
+export function isBound({ slotOperator, subslot }: Atom): boolean {
+  return slotOperator === '=' && subslot !== undefined
+}
+
+function unbound({ subslot: _, ...atom }: Atom): Atom {
+  return atom
 }
 
 interface ResolveMask {

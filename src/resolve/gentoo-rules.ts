@@ -23,6 +23,8 @@ export interface GentooWishes
       | 'prefer'
       | 'strict'
       | 'idepend'
+      | 'rank'
+      | 'ignoreSlotOperators'
     >
   > {
   /** Patterns of CHOST; empty or absent: any. */
@@ -196,7 +198,10 @@ type Compiled = Omit<Setting, 'keywords' | 'licenses'> &
 function byPattern(settings: readonly Compiled[]): ReadonlyMap<string, readonly Compiled[]> {
   const names = new Set(settings.map(({ pattern }) => pattern.name).filter((name) => !name.includes('*')))
   const wild = settings.filter(({ pattern }) => pattern.name.includes('*'))
-  const lists = new Map<string, Compiled[]>([['', wild], ...[...names].map((name) => [name, []] as [string, Compiled[]])])
+  const lists = new Map<string, Compiled[]>([
+    ['', wild],
+    ...[...names].map((name) => [name, []] as [string, Compiled[]]),
+  ])
   const exact = (name: string): readonly Compiled[][] => [lists.get(name) as Compiled[]]
   for (const setting of settings) {
     const { name } = setting.pattern

@@ -202,6 +202,10 @@ export interface Profile {
   readonly strict: boolean
   /** Gentoo: whether IDEPEND goes into the root. */
   readonly idepend: boolean
+  /** `newest` version first, or what the preferred repository or binhost has. */
+  readonly rank: 'newest' | 'priority-first'
+  /** Gentoo: whether another sub-slot than the one a build was made against may do. */
+  readonly ignoreSlotOperators: boolean
   readonly strip: {
     /** Names of classes in `stages/strip.yaml`. */
     readonly classes: readonly string[]

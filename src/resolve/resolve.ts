@@ -1,8 +1,9 @@
 /** A profile and verified indexes to the exact list of builds, or to the reason why there is none. */
 import { type Index, type Package, titleOf } from '../pkg/package.ts'
-import { itemsOf } from '../pkg/dep-expr.ts'
+import { itemsOf, neededAtoms } from '../pkg/dep-expr.ts'
+import { matches } from '../pkg/match.ts'
 import { type Catalog, openCatalog } from './catalog.ts'
-import { type Choice, type ResolveInput, inputDigest, openChoice } from './choose.ts'
+import { type Choice, type ResolveInput, inputDigest, isBound, openChoice } from './choose.ts'
 import { type Reason, buildsOf, explain, unknownRequests } from './explain.ts'
 import { buildCommand } from './missing-builds.ts'
 import { improve, missed } from './improve.ts'
@@ -44,6 +45,8 @@ export interface Resolved {
   readonly optimal: boolean
   /** Shared libraries that a package needs and none brings. */
   readonly sonameMissing: readonly MissingSoname[]
+  /** With `ignoreSlotOperators`: dependencies on a sub-slot that is not there, by package. */
+  readonly loosened: readonly { readonly pkg: string; readonly atom: string }[]
   /** What `packages` are, in the same order. */
   readonly members: readonly Package[]
 }
@@ -78,7 +81,17 @@ export function resolve(input: ResolveInput, indexes: readonly Index[], pins?: L
   const sonameMissing =
     input.soname === 'off' ? [] : missingSonames(members, input.sonameProvided ?? [], choice.sonameProviders)
   const { packages, order } = lockedOf(problem, choice, all)
-  return { ok: true, packages, heldBack, optimal, sonameMissing, members: order }
+  const loosened = input.ignoreSlotOperators ? loosenedIn(choice, order) : []
+  return { ok: true, packages, heldBack, optimal, sonameMissing, loosened, members: order }
+}
+
+function loosenedIn(choice: Choice, members: readonly Package[]): { pkg: string; atom: string }[] {
+  return members.flatMap((pkg) =>
+    neededAtoms(choice.needsOf(pkg))
+      .filter((atom) => isBound(atom) && members.some(({ name }) => name === atom.name))
+      .filter((atom) => !members.some((member) => matches(atom, member, pkg)))
+      .map((atom) => ({ pkg: titleOf(pkg), atom: atom.text })),
+  )
 }
 
 export interface Session {
@@ -88,7 +101,7 @@ export interface Session {
 }
 
 export function openSession(input: ResolveInput, indexes: readonly Index[], pins?: Lock): Session {
-  const catalog = openCatalog(indexes, input.repositories)
+  const catalog = openCatalog(indexes, input.repositories, input.rank)
   const choice = openChoice(input, catalog, pins)
   return { catalog, choice, problem: openProblem(choice) }
 }

@@ -31,6 +31,8 @@ type Keys =
   | 'prefer'
   | 'strict'
   | 'idepend'
+  | 'rank'
+  | 'ignoreSlotOperators'
 
 export const gentooFields: { readonly [K in Keys]: Field<Profile[K]> } = {
   keywords: stack(
@@ -96,6 +98,16 @@ export const gentooFields: { readonly [K in Keys]: Field<Profile[K]> } = {
     boolean(),
     false,
     'Gentoo: whether IDEPEND goes into the root, for guests that run phases.',
+  ),
+  rank: scalar(
+    oneOf('newest', 'priority-first'),
+    'newest',
+    'Which build is the best: the newest version, or that of the preferred repository or binhost, then the newest.',
+  ),
+  ignoreSlotOperators: scalar(
+    boolean(),
+    false,
+    'Gentoo: whether another sub-slot than the one a build was made against may do. Each case is warned of: such programs may not start.',
   ),
 }
 

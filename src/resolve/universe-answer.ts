@@ -25,7 +25,7 @@ export function answerUniverse({ input, indexes, problems }: Universe): Answer {
 }
 
 function solved(
-  { packages, members, heldBack, sonameMissing, optimal }: Extract<Resolution, { ok: true }>,
+  { packages, members, heldBack, sonameMissing, loosened, optimal }: Extract<Resolution, { ok: true }>,
   problems: readonly string[],
 ): JsonObject {
   return {
@@ -47,7 +47,8 @@ function solved(
       providers: [...one.providers],
     })),
     optimal,
-    ...(problems.length > 0 && { ignored: [...problems] }),
+    ...(loosened.length > 0 && { loosened: loosened.map((one) => ({ ...one })) }),
+    ...(problems.length > 0 && { ignored: [...problems].sort() }),
   }
 }
 
@@ -72,7 +73,7 @@ function refused(refusal: Extract<Resolution, { ok: false }>, problems: readonly
       steps: conflict.map(stepOf),
       ...(missing.length > 0 && { builds: missing }),
     },
-    ...(problems.length > 0 && { ignored: [...problems] }),
+    ...(problems.length > 0 && { ignored: [...problems].sort() }),
   }
 }
 

@@ -9,6 +9,7 @@ import { parseSonames } from '../pkg/soname.ts'
 import type { ResolveInput } from './choose.ts'
 import type { Forced } from './gentoo-rules.ts'
 import type { Profile, Request, Setting, Where } from './profile.ts'
+import { packagesFromJson } from './universe-packages.ts'
 
 /** A `Packages` index, for universes that name one by its path. */
 export interface RawIndex extends EntrySource {
@@ -77,9 +78,10 @@ export function universeOf(value: unknown, readIndex: (path: string) => RawIndex
 }
 
 function indexesOf(binhosts: readonly Omit<Binhost, 'priority'>[], problems: string[]): Index[] {
-  const headers = binhosts.map(({ header }) => header)
-  return binhosts.map(({ name, header, source, isInline }): Index => {
-    const merged = withFlagsOf(header, headers)
+  const all = binhosts.map(({ header }) => header)
+  return binhosts.map(({ name, header, source, isInline, other }): Index => {
+    if (other) return { repo: name, kind: other.kind, snapshot: name, date: 0, packages: other.packages }
+    const merged = withFlagsOf(header, all)
     const byName = listingOf([source], (places) =>
       places.flatMap(({ at }): Package[] => {
         const pkg = packageOfEntry(source.fields(at), merged, name)
@@ -88,7 +90,8 @@ function indexesOf(binhosts: readonly Omit<Binhost, 'priority'>[], problems: str
         return []
       }),
     )
-    const index = { repo: name, kind: 'gentoo', snapshot: name, date: header.timestamp } as const
+    const headers = [{ origin: '', fields: header.fields }]
+    const index = { repo: name, kind: 'gentoo', snapshot: name, date: header.timestamp, headers } as const
     if (isInline) return { ...index, packages: allOf(byName) }
     return {
       ...index,
@@ -100,15 +103,17 @@ function indexesOf(binhosts: readonly Omit<Binhost, 'priority'>[], problems: str
   })
 }
 
-/**
- * The question that a profile asks of these indexes instead of its repositories; the first index is preferred.
- *
- * @param atoms asked for besides
- */
+/** @param atoms asked for besides what the profile asks for */
+export function withRequests(profile: Profile, atoms: readonly string[]): Profile {
+  const where = { file: 'the command line', line: 1, column: 1 }
+  const more = atoms.map((atom): Request => ({ atom, use: [], where }))
+  return { ...profile, packages: [...profile.packages, ...more] }
+}
+
+/** The question that a profile asks of these indexes instead of its repositories; the first index is preferred. */
 export function universeOfProfile(
   profile: Profile,
   found: readonly (RawIndex & { readonly name: string })[],
-  atoms: readonly string[],
 ): Universe {
   const problems: string[] = []
   const binhosts = found.map((source) => ({
@@ -118,13 +123,7 @@ export function universeOfProfile(
     isInline: false,
   }))
   const indexes = indexesOf(binhosts, problems)
-  const where = { file: 'the command line', line: 1, column: 1 }
-  const more = atoms.map((atom): Request => ({ atom, use: [], where }))
-  const input = {
-    ...profile,
-    repositories: binhosts.map(({ name }) => name),
-    packages: [...profile.packages, ...more],
-  }
+  const input = { ...profile, repositories: binhosts.map(({ name }) => name) }
   return { name: profile.name, input, indexes, problems }
 }
 
@@ -134,6 +133,8 @@ interface Binhost {
   readonly header: GentooHeader
   readonly source: RawIndex
   readonly isInline: boolean
+  /** What is no binhost of Gentoo. */
+  readonly other?: Pick<Index, 'packages'> & { readonly kind: 'debian' | 'native' }
 }
 
 function binhostOf(
@@ -146,6 +147,24 @@ function binhostOf(
   const name = text(value['name'] ?? (at === 0 ? 'main' : `main${at + 1}`), `${where}.name`)
   const { priority = 0 } = value
   if (typeof priority !== 'number') throw invalid(`${where}.priority: expected a number`)
+  const { kind = 'gentoo' } = value
+  if (kind === 'debian' || kind === 'native') {
+    const packages = packagesFromJson(
+      listOf(value['packages'] ?? [], `${where}.packages`),
+      name,
+      `${where}.packages`,
+    )
+    const nothing = rawIndexOf(new Map(), [])
+    return {
+      name,
+      priority,
+      header: gentooHeaderOf(new Map()),
+      source: nothing,
+      isInline: true,
+      other: { kind, packages },
+    }
+  }
+  if (kind !== 'gentoo') throw invalid(`${where}.kind: expected gentoo, debian or native`)
   const own = strings(record(value['header'] ?? {}, `${where}.header`), `${where}.header`)
   if (value['index'] !== undefined) {
     const index = readIndex(text(value['index'], `${where}.index`))
@@ -199,10 +218,18 @@ function inputOf(
       listOfText(members, `config.sets.${set}`),
     ]),
   )
-  sets.set('system', system)
-  sets.set('selected', world)
-  sets.set('world', ['@selected', '@system'])
-  const atoms = listOfText(request['atoms'] ?? [], 'request.atoms')
+  const usual = { system, selected: world, world: ['@selected', '@system'] }
+  for (const [set, members] of Object.entries(usual)) if (!sets.has(set)) sets.set(set, members)
+  const requests = listOf(request['atoms'] ?? [], 'request.atoms').map((each, place): Request => {
+    if (typeof each === 'string') return { atom: each, use: [], where: at('request') }
+    const field = `request.atoms[${place}]`
+    const asked = record(each, field)
+    const list = (key: string): readonly string[] => listOfText(asked[key] ?? [], `${field}.${key}`)
+    const more = { use: list('use'), keywords: list('keywords'), licenses: list('licenses') }
+    return { atom: text(asked['atom'], `${field}.atom`), ...more, where: at('request') }
+  })
+  const atoms = requests.map(({ atom }) => atom)
+  const isGentoo = binhosts.every(({ other }) => !other)
   const policy = config['respectUse'] ?? 'n'
   const usePolicy = POLICIES.get(text(policy, 'config.respectUse'))
   if (!usePolicy) throw invalid('config.respectUse: expected n, y or listed')
@@ -214,23 +241,26 @@ function inputOf(
   const useMask = forced('useMask', 'packageUseMask')
   const patterns = [...words('packageMask'), ...words('packageUnmask'), ...settings.map(({ atom }) => atom)]
   for (const atom of [...patterns, ...[...useForce, ...useMask].map((one) => one.atom)])
-    if (atom !== '') parseEbuildAtom(atom, { kind: 'pattern' })
+    if (isGentoo && atom !== '') parseEbuildAtom(atom, { kind: 'pattern' })
   const licenses = known('acceptLicense')
   const groups = record(config['licenseGroups'] ?? {}, 'config.licenseGroups')
   const chosts = (known('acceptChosts') ?? chost).map(asPattern)
   for (const list of [...sets.values(), atoms])
-    for (const atom of list) if (!atom.startsWith('@')) parseEbuildAtom(atom)
+    for (const atom of list) if (isGentoo && !atom.startsWith('@')) parseEbuildAtom(atom)
   const depTypes = request['depTypes'] === undefined ? undefined : depTypesOf(request['depTypes'])
   return {
     name,
     arch: archOfGentoo(arch),
     repositories: binhosts.map((binhost) => binhost.name),
-    packages: atoms.map((atom): Request => ({ atom, use: [], where: at('request') })),
+    packages: requests,
     use: words('use'),
     mask: words('packageMask').map((atom) => ({ atom, where: at('packageMask') })),
     unmask: words('packageUnmask').map((atom) => ({ atom, where: at('packageUnmask') })),
-    provided: words('packageProvided').map((cpv) => ({ ...providedOf(cpv), reason: 'packageProvided' })),
-    recommends: false,
+    provided: listOf(config['packageProvided'] ?? [], 'config.packageProvided').map((each) => ({
+      ...providedOf(each),
+      reason: 'packageProvided',
+    })),
+    recommends: recommendsOf(config['recommends'] ?? false),
     keywords,
     ...(licenses && { licenses }),
     licenseGroups: Object.fromEntries(
@@ -246,10 +276,12 @@ function inputOf(
     profileUse: words('profileUse'),
     useForce,
     useMask,
-    soname: request['sonameDeps'] === true ? 'require' : 'check',
+    soname: request['sonameDeps'] === true ? 'require' : request['soname'] === 'off' ? 'off' : 'check',
     sonameProvided: words('sonameProvided').flatMap(sonameOf),
     ...(config['strict'] === true && { strict: true }),
     ...(config['prefer'] === 'minimal' && { prefer: 'minimal' as const }),
+    ...(config['rank'] === 'priority-first' && { rank: 'priority-first' as const }),
+    ...(config['ignoreSlotOperators'] === true && { ignoreSlotOperators: true }),
     ...(depTypes && { depTypes }),
   }
 }
@@ -281,7 +313,19 @@ function depTypesOf(value: unknown): NonNullable<ResolveInput['depTypes']> {
   })
 }
 
-function providedOf(cpv: string): { readonly name: string; readonly version: string } {
+function recommendsOf(value: unknown): boolean | readonly string[] {
+  return typeof value === 'boolean' ? value : listOfText(value, 'config.recommends')
+}
+
+function providedOf(value: unknown): { readonly name: string; readonly version: string } {
+  if (typeof value === 'object' && value !== null && !Array.isArray(value)) {
+    const { name, version = '' } = value as Members
+    return {
+      name: text(name, 'config.packageProvided.name'),
+      version: text(version, 'config.packageProvided.version'),
+    }
+  }
+  const cpv = text(value, 'config.packageProvided')
   const found = splitVersion(cpv)
   if (!found)
     throw invalid(`config.packageProvided: expected category/package-version, found ${JSON.stringify(cpv)}`)

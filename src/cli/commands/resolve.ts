@@ -5,9 +5,16 @@ import type { Json } from '../../base/json.ts'
 import { Stage5Error } from '../../base/errors.ts'
 import { parseGentooIndex } from '../../format/gentoo-index.ts'
 import { loadProfile } from '../../resolve/load-profile.ts'
-import { type RawIndex, universeOf, universeOfProfile } from '../../resolve/universe.ts'
+import { universeJson } from '../../resolve/universe-dump.ts'
+import {
+  type RawIndex,
+  type Universe,
+  universeOf,
+  universeOfProfile,
+  withRequests,
+} from '../../resolve/universe.ts'
 import { answerUniverse, invalidAnswer } from '../../resolve/universe-answer.ts'
-import { type Command, listOption, type Result, textOption, type Words } from '../command.ts'
+import { type Command, listOption, type Result, textOption } from '../command.ts'
 import type { World } from '../world.ts'
 
 export const resolve: Command = {
@@ -23,29 +30,40 @@ export const resolve: Command = {
       many: true,
     },
     { flags: '--profile <name>', description: 'profile whose packages, flags, masks and licences hold' },
+    {
+      flags: '--dump-universe <profile>',
+      description: 'print the question of a profile as one file for --universe, instead of its answer',
+    },
   ],
   examples: [
     'stage5 resolve --universe question.json --json',
     'stage5 resolve --index pkgdir/Packages --profile web --json net-misc/curl',
+    'stage5 resolve --dump-universe web > question.json',
   ],
   run: async (world, words) => {
     const path = textOption(words, 'universe')
     const indexes = listOption(words, 'index')
-    if ((path === undefined) === (indexes.length === 0))
+    const dumped = textOption(words, 'dumpUniverse')
+    const name = dumped ?? textOption(words, 'profile')
+    const isUsage =
+      (path === undefined) === (name === undefined) || (path !== undefined && indexes.length > 0)
+    if (isUsage || (dumped !== undefined && textOption(words, 'profile') !== undefined))
       throw new Stage5Error(
         'S5_USAGE',
-        'resolve needs --universe FILE, or --index FILE with --profile NAME',
-        {
-          hint: 'stage5 resolve --help',
-        },
+        'resolve needs --universe FILE, or --profile NAME or --dump-universe NAME, with --index FILE or without',
+        { hint: 'stage5 resolve --help' },
       )
-    if (path === undefined) return await fromProfile(world, words, indexes)
+    if (path === undefined) {
+      const universe = await ofProfile(world, name as string, indexes, words.arguments)
+      if (dumped === undefined) return answered(universe)
+      const data = universeJson(universe.input, universe.indexes)
+      return { data, text: `${JSON.stringify(data, null, 2)}\n` }
+    }
     const file = path === '-' ? 0 : resolvePath(world.directory, path)
     const folder = path === '-' ? world.directory : dirname(resolvePath(world.directory, path))
     try {
       const universe = universeOf(readJson(file), (index) => readIndex(resolvePath(folder, index)))
-      const { ok, data } = answerUniverse(universe)
-      return { data, text: printed(data), exitCode: ok ? 0 : 1 }
+      return answered(universe)
     } catch (error) {
       const data = invalidAnswer(error)
       return { data, text: printed(data), exitCode: 2 }
@@ -53,17 +71,30 @@ export const resolve: Command = {
   },
 }
 
-/** Nothing is fetched: the indexes are files, the profile is YAML. */
-async function fromProfile(world: World, words: Words, paths: readonly string[]): Promise<Result> {
-  const name = textOption(words, 'profile')
-  if (name === undefined) throw new Stage5Error('S5_USAGE', 'resolve --index needs --profile NAME')
-  const { profile } = await loadProfile(
-    name.replace(/^(?:.*\/)?profiles\/|\.yaml$/g, ''),
-    world.read,
-    world.list,
+/** With `paths` nothing is fetched: the indexes are files, the profile is YAML. */
+async function ofProfile(
+  world: World,
+  name: string,
+  paths: readonly string[],
+  atoms: readonly string[],
+): Promise<Universe> {
+  const id = name.replace(/^(?:.*\/)?profiles\/|\.yaml$/g, '')
+  const profile = withRequests((await loadProfile(id, world.read, world.list)).profile, atoms)
+  if (paths.length > 0)
+    return universeOfProfile(
+      profile,
+      paths.map((path) => ({ name: path, ...readIndex(resolvePath(world.directory, path)) })),
+    )
+  const indexes = await Promise.all(
+    profile.repositories.map(async (repo) =>
+      (await world.repository(repo)).index(profile.arch, world.signal),
+    ),
   )
-  const indexes = paths.map((path) => ({ name: path, ...readIndex(resolvePath(world.directory, path)) }))
-  const { ok, data } = answerUniverse(universeOfProfile(profile, indexes, words.arguments))
+  return { name: profile.name, input: profile, indexes, problems: [] }
+}
+
+function answered(universe: Universe): Result {
+  const { ok, data } = answerUniverse(universe)
   return { data, text: printed(data), exitCode: ok ? 0 : 1 }
 }
 
