@@ -29,8 +29,8 @@ export interface InitramfsOptions {
 
 /** The busybox applets that `stages/boot/init` calls. */
 export const INIT_APPLETS: readonly string[] = (
-  'cat cp cttyhack dd findfs grep halt hexdump insmod mkdir mke2fs mount mv poweroff reboot rm rmdir sed setsid ' +
-  'sh sleep switch_root sync tr umount usleep wc'
+  'cat cp cttyhack dd dmesg findfs grep halt hexdump insmod mkdir mke2fs mount mv poweroff reboot rm rmdir sed setsid ' +
+  'sh sleep switch_root sync tr umount usleep'
 ).split(' ')
 
 /**

@@ -3,17 +3,18 @@ import { annotated, bytes, integer, objectSchema, oneOf, refined, type Shape, st
 import type { ConfigSpec, RamRoot } from './profile.ts'
 import { type Field, group, scalar, stack } from './shape-layers.ts'
 
-export const BUDGETS = [
-  'base',
-  'kernel',
-  'initrd',
-  'total',
-  'one-initrd',
-  'disk',
-  'qcow2',
-  'vhd',
-  'tar',
-] as const
+/** What a budget may limit: an output by its format, and what boots together. */
+export const BUDGETS: { readonly [output: string]: string } = {
+  base: 'Read-only image that guests run on.',
+  kernel: 'Kernel image.',
+  initrd: 'Initramfs.',
+  total: 'Kernel, initramfs and base.',
+  'one-initrd': 'Initramfs and base in one file.',
+  disk: 'Raw disk.',
+  qcow2: 'Disk as qcow2.',
+  vhd: 'Disk as VHD.',
+  tar: 'Root as tar.',
+}
 
 export const rootKind: Shape<RamRoot['kind']> = oneOf('overlay', 'zram', 'tmpfs')
 
@@ -60,7 +61,7 @@ function publicKey(): Shape<string> {
 export const config: Field<ConfigSpec> = group(
   'a map with keys, mode and urls',
   {
-    keys: stack(publicKey(), { nameOf: String }, 'Public keys whose config packages guests apply.'),
+    keys: stack(publicKey(), { nameOf: String, negative: true }, 'Public keys whose config packages guests apply.'),
     mode: scalar(
       oneOf('immutable', 'ephemeral', 'persistent'),
       'ephemeral' as const,
