@@ -8,7 +8,6 @@
  *
  * @see Marques-Silva, Sakallah: GRASP, 1996 (conflict analysis); Eén, Sörensson: An Extensible SAT-solver, 2003
  */
-
 import { moveBest } from './move-best.ts'
 import type { Bounds, Client, Literal, Outcome, Search, Tier } from './search.ts'
 

@@ -51,6 +51,8 @@ test('an empty profile has the documented defaults', async () => {
     prefer: 'newest',
     strict: false,
     idepend: false,
+    rank: 'newest',
+    ignoreSlotOperators: false,
     strip: { classes: [], keep: [], drop: [] },
     allow: [],
     scripts: {},
@@ -106,6 +108,8 @@ policy: build-missing
 prefer: minimal
 strict: true
 idepend: true
+rank: priority-first
+ignoreSlotOperators: true
 strip: {classes: [man], keep: [/usr/share/man/man1], drop: ["*.a"]}
 allow: [{path: /usr/lib/x, reason: never loaded}]
 scripts: {nginx: starts a service}
@@ -163,6 +167,8 @@ pipeline: fast
     prefer: 'minimal',
     strict: true,
     idepend: true,
+    rank: 'priority-first',
+    ignoreSlotOperators: true,
     strip: { classes: ['man'], keep: ['/usr/share/man/man1'], drop: ['*.a'] },
     allow: [{ path: '/usr/lib/x', reason: 'never loaded' }],
     scripts: { nginx: 'starts a service' },
