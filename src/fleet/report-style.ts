@@ -12,6 +12,7 @@ h2{font-size:17px;margin:36px 0 12px}
 p{margin:0}
 code,.mono{font-family:ui-monospace,"SF Mono",Menlo,"DejaVu Sans Mono",monospace;font-size:.92em}
 .soft{color:var(--soft)}
+.card>.bar{margin-top:4px}
 .card{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:18px 20px}
 .top{display:flex;gap:12px 24px;align-items:flex-start;justify-content:space-between;flex-wrap:wrap;margin-bottom:18px}
 .pill{display:inline-block;padding:2px 10px;border-radius:99px;font-size:13px;font-weight:600;color:#fff;background:var(--soft);white-space:nowrap}
@@ -20,7 +21,7 @@ code,.mono{font-family:ui-monospace,"SF Mono",Menlo,"DejaVu Sans Mono",monospace
 .pill.big{font-size:15px;padding:5px 14px}
 .bar{display:flex;height:10px;border-radius:5px;overflow:hidden;background:var(--wait);margin:14px 0 8px}
 .bar i{display:block;min-width:3px}
-.done>i.c,.bar .done,.dot.done{background:var(--done)}.bar .move,.dot.move{background:var(--move)}
+.bar .done,.dot.done{background:var(--done)}.bar .move,.dot.move{background:var(--move)}
 .bar .fail,.dot.fail{background:var(--fail)}.bar .wait,.dot.wait{background:var(--wait)}
 .legend{display:flex;gap:4px 18px;flex-wrap:wrap;font-size:13.5px;color:var(--soft)}
 .legend b{color:var(--ink);font-weight:600}

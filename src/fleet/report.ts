@@ -75,7 +75,7 @@ function head({ rollout, waves }: RolloutStatus, groups: readonly GroupStatus[])
       ? `<div class="card stop${rollout.state === 'paused' ? ' hold' : ''}"><b>${
           rollout.state === 'paused' ? 'Paused' : 'Stopped'
         } in ${text(wave?.name ?? '')}</b>${text(rollout.reason)}</div>`
-      : rollout.reason === ''
+      : rollout.reason === '' || rollout.state === 'completed'
         ? ''
         : `<p class="soft">${text(rollout.reason)}</p>`
   return `<div class="top"><div>

@@ -2,74 +2,12 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { historyChecker } from '../../src/fleet/checker.ts'
-import { KEYS } from '../../src/fleet/documents.ts'
 import { reconcile } from '../../src/fleet/reconcile.ts'
-import type { Action, View } from '../../src/fleet/view.ts'
+import type { Action } from '../../src/fleet/view.ts'
 import { budgetOf } from '../../src/fleet/waves.ts'
-import type { Group } from '../../src/resolve/group.ts'
-import { act, apply, group, rollout, type Toy, toyStore } from '../helpers/fr-fleet.ts'
-import { type Fault, generationsOf, makeTruth, type Truth } from '../helpers/fr-truth.ts'
-
-const MANIFESTS = new Map(
-  [...generationsOf('g1-old', 'g2-new', 'g3-newer')].map(([name, { manifest }]) => [name, manifest]),
-)
-
-interface Scene {
-  readonly toy: Toy
-  readonly truth: Truth
-  readonly groups: Map<string, Group>
-  /** One pass of a controller that lives. */
-  pass(extra?: Partial<View>): void
-  /** Passes until the rollout is in one of these states. */
-  until(states: string, extra?: Partial<View>, most?: number): void
-  readonly clock: { ms: number }
-}
-
-function scene(groups: readonly Group[], faultOf: (guest: string, generation: string) => Fault): Scene {
-  const byName = new Map(groups.map((one) => [one.name, one]))
-  const clock = { ms: 1 }
-  const guests = Object.fromEntries(groups.flatMap((one) => one.guests.map(({ name }) => [name, one.name])))
-  const truth = makeTruth({
-    guests,
-    good: 'g1-old',
-    manifests: MANIFESTS,
-    faultOf,
-    now: () => clock.ms,
-    bootMs: 500,
-  })
-  const toy = toyStore(
-    () => byName,
-    truth,
-    () => clock.ms,
-  )
-  toy.put(KEYS.rollout('r1'), rollout([...byName.keys()]))
-  const pass = (extra?: Partial<View>): void => {
-    const view = toy.view(extra)
-    for (const action of apply(toy, view, reconcile(view))) act(truth, toy, action)
-    clock.ms += 250
-    toy.expire()
-  }
-  return {
-    toy,
-    truth,
-    groups: byName,
-    clock,
-    pass,
-    until: (states, extra, most = 2000) => {
-      for (let left = most; !states.split('|').includes(toy.rolloutNow().state); left--) {
-        if (left === 0) assert.fail(`still ${JSON.stringify(toy.rolloutNow())}`)
-        pass(extra)
-      }
-    },
-  }
-}
-
-function findings(toy: Toy, isOver = true) {
-  const checker = historyChecker()
-  for (const line of toy.history) checker.line(JSON.stringify(line))
-  return checker.end(isOver)
-}
+import { act, apply, group } from '../helpers/fr-fleet.ts'
+import { findings, scene } from '../helpers/fr-scene.ts'
+import type { Fault } from '../helpers/fr-truth.ts'
 
 const FAULTS: readonly Fault[] = [
   'none',
