@@ -9,16 +9,22 @@ export type { Digest } from './base/digest.ts'
 export type { Event, Report } from './base/events.ts'
 export { build, compose, plan } from './cli/flow.ts'
 export { readLock, settledLock, writeLock } from './cli/lock-file.ts'
+export {
+  type ChosenPackage,
+  matchAtom,
+  type PackageFacts,
+  type PackagesIndex,
+  parsePackagesIndex,
+  resolve,
+  type ResolveAnswer,
+  type ResolveRequest,
+} from './cli/library.ts'
 export { loadRecipe, type Recipe } from './cli/recipe.ts'
 export { openWorld, type World, type WorldOptions } from './cli/world.ts'
-export { parseGentooIndex } from './format/gentoo-index.ts'
-export { compareDebVersions as compareDebianVersions } from './pkg/deb-version.ts'
+export { compareDebianVersions } from './pkg/deb-version.ts'
 export { parseEbuildAtom as parseAtom, printEbuildAtom as printAtom } from './pkg/ebuild-atom.ts'
 export { reduceDependencies } from './pkg/ebuild-depends.ts'
-export { packageOfEntry } from './pkg/ebuild-package.ts'
 export { compareEbuildVersions } from './pkg/ebuild-version.ts'
-export { gentooHeaderOf } from './pkg/gentoo-header.ts'
-export { matches as matchAtom } from './pkg/match.ts'
 export type { Atom, DepExpr, Index, Package } from './pkg/package.ts'
 export { checkRequiredUse } from './pkg/required-use.ts'
 export { resolveUniverse } from './resolve/universe-answer.ts'

@@ -1,5 +1,5 @@
 /** Version order and version tests by scheme. */
-import { compareDebVersions } from './deb-version.ts'
+import { compareDebianVersions } from './deb-version.ts'
 import { compareEbuildVersions, withoutRevision } from './ebuild-version.ts'
 import type { Scheme, VersionTest } from './package.ts'
 import { compareSemver, isInRange } from './semver-version.ts'
@@ -8,7 +8,7 @@ import { compareSemver, isInRange } from './semver-version.ts'
 export function compareVersions(scheme: Scheme, left: string, right: string): number {
   switch (scheme) {
     case 'deb':
-      return compareDebVersions(left, right)
+      return compareDebianVersions(left, right)
     case 'semver':
       return compareSemver(left, right)
     case 'ebuild':

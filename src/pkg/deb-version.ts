@@ -71,9 +71,9 @@ function split(text: string): DebVersion {
  * @see Debian Policy 5.6.12: “all the letters sort earlier than all the non-letters … a tilde sorts before
  * anything, even the end of a part”
  * @example
- * compareDebVersions('1.0~rc1', '1.0') // => -1
+ * compareDebianVersions('1.0~rc1', '1.0') // => -1
  */
-export function compareDebVersions(left: string, right: string): number {
+export function compareDebianVersions(left: string, right: string): number {
   if (left === right) return 0
   const leftColon = left.indexOf(':')
   const rightColon = right.indexOf(':')

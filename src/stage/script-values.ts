@@ -1,6 +1,6 @@
 /** Words of a shell script as values, as far as they are known: `undefined` stands for what cannot be known here. */
 import type { Script, Word } from '../format/shell.ts'
-import { compareDebVersions, isDebVersion } from '../pkg/deb-version.ts'
+import { compareDebianVersions, isDebVersion } from '../pkg/deb-version.ts'
 
 export type Value = string | undefined
 
@@ -257,5 +257,5 @@ export function compareVersions(left: Value, operator: Value, right: Value): boo
     return ordered(later ? -order : order, plain)
   }
   if (!isDebVersion(left) || !isDebVersion(right)) return undefined
-  return ordered(compareDebVersions(left, right), plain)
+  return ordered(compareDebianVersions(left, right), plain)
 }

@@ -4,7 +4,7 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import { isStage5Error } from '../../src/base/errors.ts'
 import { compareVersions, passesVersionTest } from '../../src/pkg/compare.ts'
-import { compareDebVersions, isDebVersion, parseDebVersion } from '../../src/pkg/deb-version.ts'
+import { compareDebianVersions, isDebVersion, parseDebVersion } from '../../src/pkg/deb-version.ts'
 import { compareEbuildVersions, isEbuildVersion } from '../../src/pkg/ebuild-version.ts'
 import { compareSemver, isInRange, isSemver, isSemverRange } from '../../src/pkg/semver-version.ts'
 
@@ -14,8 +14,8 @@ const table = JSON.parse(
 
 test('Debian versions compare as dpkg does', () => {
   for (const [left, order, right] of table.compare) {
-    assert.equal(Math.sign(compareDebVersions(left, right)), order, `${left} ${right}`)
-    assert.equal(Math.sign(compareDebVersions(right, left)), 0 - order, `${right} ${left}`)
+    assert.equal(Math.sign(compareDebianVersions(left, right)), order, `${left} ${right}`)
+    assert.equal(Math.sign(compareDebianVersions(right, left)), 0 - order, `${right} ${left}`)
   }
 })
 
@@ -47,11 +47,11 @@ const debVersion = fc
 test('the order of Debian versions is total', () => {
   fc.assert(
     fc.property(debVersion, debVersion, debVersion, (one, two, three) => {
-      assert.equal(Math.sign(compareDebVersions(one, two)), 0 - Math.sign(compareDebVersions(two, one)))
-      const sorted = [one, two, three].sort(compareDebVersions) as [string, string, string]
-      assert.ok(compareDebVersions(sorted[0], sorted[2]) <= 0)
+      assert.equal(Math.sign(compareDebianVersions(one, two)), 0 - Math.sign(compareDebianVersions(two, one)))
+      const sorted = [one, two, three].sort(compareDebianVersions) as [string, string, string]
+      assert.ok(compareDebianVersions(sorted[0], sorted[2]) <= 0)
       assert.ok(
-        compareDebVersions(sorted[0], sorted[1]) <= 0 && compareDebVersions(sorted[1], sorted[2]) <= 0,
+        compareDebianVersions(sorted[0], sorted[1]) <= 0 && compareDebianVersions(sorted[1], sorted[2]) <= 0,
       )
     }),
   )

@@ -3,18 +3,12 @@ import { readFileSync } from 'node:fs'
 import { dirname, resolve as resolvePath } from 'node:path'
 import type { Json } from '../../base/json.ts'
 import { Stage5Error } from '../../base/errors.ts'
-import { parseGentooIndex } from '../../format/gentoo-index.ts'
 import { loadProfile } from '../../resolve/load-profile.ts'
 import { universeJson } from '../../resolve/universe-dump.ts'
-import {
-  type RawIndex,
-  type Universe,
-  universeOf,
-  universeOfProfile,
-  withRequests,
-} from '../../resolve/universe.ts'
+import { type Universe, universeOf, universeOfProfile, withRequests } from '../../resolve/universe.ts'
 import { answerUniverse, invalidAnswer } from '../../resolve/universe-answer.ts'
 import { type Command, listOption, type Result, textOption } from '../command.ts'
+import { readPackagesIndex } from '../library.ts'
 import type { World } from '../world.ts'
 
 export const resolve: Command = {
@@ -62,7 +56,7 @@ export const resolve: Command = {
     const file = path === '-' ? 0 : resolvePath(world.directory, path)
     const folder = path === '-' ? world.directory : dirname(resolvePath(world.directory, path))
     try {
-      const universe = universeOf(readJson(file), (index) => readIndex(resolvePath(folder, index)))
+      const universe = universeOf(readJson(file), (index) => readPackagesIndex(resolvePath(folder, index)))
       return answered(universe)
     } catch (error) {
       const data = invalidAnswer(error)
@@ -83,7 +77,7 @@ async function ofProfile(
   if (paths.length > 0)
     return universeOfProfile(
       profile,
-      paths.map((path) => ({ name: path, ...readIndex(resolvePath(world.directory, path)) })),
+      paths.map((path) => ({ name: path, ...readPackagesIndex(resolvePath(world.directory, path)) })),
     )
   const indexes = await Promise.all(
     profile.repositories.map(async (repo) =>
@@ -114,16 +108,6 @@ function readText(file: string | 0): string {
     const { code, path = 'stdin' } = error as NodeJS.ErrnoException
     throw new Stage5Error('S5_UNIVERSE_INVALID', `${path} cannot be read: ${code}`, { cause: error })
   }
-}
-
-function readIndex(path: string): RawIndex {
-  let bytes: Buffer
-  try {
-    bytes = readFileSync(path)
-  } catch (error) {
-    throw new Stage5Error('S5_UNIVERSE_INVALID', `the index ${path} cannot be read`, { cause: error })
-  }
-  return parseGentooIndex(path, bytes)
 }
 
 function printed(data: Json): Result['text'] {
