@@ -19,7 +19,7 @@ import { writeWhole } from '../host/whole-file.ts'
 import { isBootRecord, readBootRecord, verifyBootRecord } from './boot-record.ts'
 import { keep } from './kept.ts'
 import { trustedKeys } from './keys.ts'
-import { manifestFile, parseManifest } from './manifest.ts'
+import { manifestFile, parseManifest, readManifest } from './manifest.ts'
 import { shownPath, type World } from './world.ts'
 
 export interface Generation {
@@ -125,6 +125,12 @@ export async function generationNamed(world: World, text: string): Promise<Gener
   const isOne =
     matching(known, text).length > 0 || (line !== text && known.some((one) => isOfLine(one, line)))
   return isOne ? await findKnown(world, text) : undefined
+}
+
+/** Digest of its root, which the store has as long as its output folder exists or it is pinned. */
+export async function rootOf(world: World, generation: Generation): Promise<Digest> {
+  const known = await read(world, fileOf(world, generation))
+  return known ? known.root : parseDigest((await readManifest(generation.directory)).root)
 }
 
 /**

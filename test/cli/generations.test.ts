@@ -1,7 +1,16 @@
 /** Generations as a user meets them: added by builds, named, pinned, pruned; two builds at once. */
 import assert from 'node:assert/strict'
-import { existsSync, globSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import {
+  cpSync,
+  existsSync,
+  globSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
+import { join, resolve } from 'node:path'
 import { after, before, beforeEach, test } from 'node:test'
 import { writeBootRecord } from '../../src/cli/boot-record.ts'
 import { privateKeyOf } from '../../src/cli/keys.ts'
@@ -24,6 +33,7 @@ interface Listed {
   readonly isGone: boolean
 }
 
+const FIXTURE = resolve(import.meta.dirname, '../fixtures/project')
 let project: Project
 const at = (path: string): string => join(project.directory, path)
 
@@ -248,6 +258,30 @@ test('a project that moved has its generations with it', async () => {
     assert.equal(one.isGone, false)
   } finally {
     renameSync(moved, project.directory)
+  }
+})
+
+test('a pinned generation stays in the store when its output folder is gone, and can be checked out', async () => {
+  await build('one')
+  await build('two')
+  const [first] = (await list()) as [Listed]
+  rmSync(first.directory, { recursive: true })
+  rmSync(at('profiles'), { recursive: true })
+  const old = async (): Promise<void> => {
+    for (const path of globSync(at('.store/v1/segments/*'))) utimesSync(path, 1_600_000_000, 1_600_000_000)
+    await run('gc', '--keep-days', '0')
+  }
+  try {
+    await run('generations', 'pin', 'word/g1')
+    await old()
+    await run('checkout', 'word/g1', 'kept')
+    assert.equal(readFileSync(at('kept/etc/text'), 'utf8'), 'one')
+    rmSync(at('kept'), { recursive: true })
+    await run('generations', 'unpin', 'word/g1')
+    await old()
+    assert.equal(await codeOf('checkout', 'word/g1', 'gone'), 'S5_STORE_DAMAGED')
+  } finally {
+    cpSync(join(FIXTURE, 'profiles'), at('profiles'), { recursive: true })
   }
 })
 

@@ -1,6 +1,7 @@
 /** `stage5 checkout WHAT DIR`: a root as a folder, hard-linked from the store; `--check` compares one with what it was. */
 import { mkdir, stat } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
+import { type Digest, parseDigest } from '../../base/digest.ts'
 import { printable, Stage5Error } from '../../base/errors.ts'
 import type { Json } from '../../base/json.ts'
 import { checkout as checkOut } from '../../store/checkout.ts'
@@ -9,7 +10,7 @@ import type { Tree } from '../../tree/tree.ts'
 import { checkRoot } from '../check-root.ts'
 import { type Command, type Result, textOption, type Words } from '../command.ts'
 import { compose, plan } from '../flow.ts'
-import { generationNamed } from '../generations.ts'
+import { generationNamed, rootOf } from '../generations.ts'
 import { keep, keepProject } from '../kept.ts'
 import { settledLock, writeLock } from '../lock-file.ts'
 import { readManifest } from '../manifest.ts'
@@ -106,25 +107,32 @@ async function make(
 
 /** The root of a build as it was emitted, or of a profile as it is locked. */
 async function treeOfWord(world: World, what: string): Promise<Tree> {
-  const given = resolve(world.directory, what)
-  const isFolder = (await stat(given).catch(() => undefined))?.isDirectory() === true
-  const path = isFolder ? given : (await generationNamed(world, what))?.directory
-  const store = await world.store()
-  if (path !== undefined) {
+  const path = resolve(world.directory, what)
+  if ((await stat(path).catch(() => undefined))?.isDirectory()) {
     const { root, image } = await readManifest(path)
-    try {
-      return await store.loadTree(root as `sha256:${string}`)
-    } catch (error) {
-      throw new Stage5Error('S5_STORE_DAMAGED', `the store has not all files of ${shownPath(path)}`, {
-        cause: error,
-        hint: `stage5 build ${image.profile}`,
-      })
-    }
+    return await storedTree(world, parseDigest(root), shownPath(path), image.profile)
+  }
+  const generation = await generationNamed(world, what)
+  if (generation) {
+    const { line, name } = generation
+    return await storedTree(world, await rootOf(world, generation), `${line}/${name}`, line)
   }
   const recipe = await loadRecipe(world, what)
   const composed = await compose(world, recipe, (await settledLock(world, recipe.profile, plan)).lock)
   if (!world.options.locked) await writeLock(world, composed.lock)
   return composed.root.tree
+}
+
+/** @throws S5_STORE_DAMAGED */
+async function storedTree(world: World, root: Digest, name: string, profile: string): Promise<Tree> {
+  try {
+    return await (await world.store()).loadTree(root)
+  } catch (cause) {
+    throw new Stage5Error('S5_STORE_DAMAGED', `the store has not all files of ${name}`, {
+      cause,
+      hint: `stage5 build ${profile}`,
+    })
+  }
 }
 
 async function check(world: World, directory: string): Promise<Result> {

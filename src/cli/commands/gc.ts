@@ -1,4 +1,4 @@
-/** `stage5 gc`: frees what no lock, output or root needs and nobody used for some time. */
+/** `stage5 gc`: frees what no lock, output, root or pinned generation needs and nobody used for some time. */
 import type { Digest } from '../../base/digest.ts'
 import { Stage5Error } from '../../base/errors.ts'
 import { type Command, textOption, type Words } from '../command.ts'
@@ -12,7 +12,7 @@ const KEEP_DAYS = 30
 
 export const gc: Command = {
   name: 'gc',
-  summary: 'free what no lock, output or root needs and was not used for some time',
+  summary: 'free what no lock, output, root or pinned generation needs and was not used for some time',
   arguments: [],
   options: [
     {
@@ -66,6 +66,7 @@ export const gc: Command = {
       locks: locks.length,
       outputs: count('output'),
       roots: count('root'),
+      pins: count('pin'),
     }
     const freed = { objects, bytes, downloads: dropped.length, downloadBytes: sizeOf(dropped) }
     return {
@@ -74,7 +75,7 @@ export const gc: Command = {
         `${dryRun ? 'would free' : 'freed'} ${mebibytes(bytes)} of objects and records, ` +
         `${mebibytes(freed.downloadBytes)} of downloads\n` +
         `kept for ${kept.locks} locks of ${kept.projects} projects, ${kept.outputs} outputs, ` +
-        `${kept.roots} roots\n`,
+        `${kept.roots} roots${kept.pins > 0 ? `, ${kept.pins} pins` : ''}\n`,
     }
   },
 }
