@@ -23,14 +23,14 @@ export interface InitramfsOptions {
   readonly data: readonly { readonly label: string; readonly paths: readonly string[] }[]
   /** Seconds since 1970: the time of every file. */
   readonly date: number
-  /** `bin/ioctl`, with which init lays dm-verity over the base; absent when nothing is verified. */
+  /** `bin/ioctl`, with which init lays dm-verity over the base and grows data disks; absent when it does neither. */
   readonly ioctl?: Uint8Array
 }
 
 /** The busybox applets that `stages/boot/init` calls. */
 export const INIT_APPLETS: readonly string[] = (
-  'cat cp cttyhack dd dmesg findfs grep halt hexdump insmod mkdir mke2fs mount mv poweroff reboot rm rmdir sed setsid ' +
-  'sh sleep switch_root sync tr umount usleep'
+  'cat cp cttyhack dd dmesg findfs grep gzip halt head hexdump insmod mkdir mke2fs mount mv poweroff reboot rm rmdir ' +
+  'sed setsid sh sleep switch_root sync tail tr umount usleep'
 ).split(' ')
 
 /**
