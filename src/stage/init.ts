@@ -1,6 +1,6 @@
 /**
  * Which services a package's own init starts: links of systemd as `systemctl preset-all` and `enable` make them, and
- * runlevels of OpenRC.
+ * runlevels of OpenRC; and that such an init says when it is done.
  */
 import { nearest } from '../base/near.ts'
 import { Stage5Error } from '../base/errors.ts'
@@ -9,6 +9,7 @@ import { withoutPaths } from '../tree/edit.ts'
 import { follow } from '../tree/resolve-path.ts'
 import { baseOf, type Entry, entriesOf, lookup, type Tree } from '../tree/tree.ts'
 import { asJson, byteText, type Maker, maker, placed, rawBytes, removal, withTree } from './generated.ts'
+import { readyEntries } from './ready.ts'
 import type { Stage } from './stage.ts'
 import { enabledLinks, fileOfUnit, type Install, parseInstall, parsePreset, presetOf } from './units.ts'
 
@@ -27,13 +28,15 @@ interface Params {
   /** Whether packages come without scripts that have enabled their units already. */
   readonly presets: boolean
   readonly openrc: boolean
+  /** '' for a root that does not boot. */
+  readonly ready: string
   readonly date: number
 }
 
 export const init: Stage = {
   name: 'init',
-  version: 1,
-  pick: ({ profile: { units, runlevels }, packages, date }) => {
+  version: 2,
+  pick: ({ profile: { units, runlevels, boot, kernel }, packages, date }) => {
     const has = (wanted: string): boolean =>
       packages.some(({ scheme, name }) => scheme === 'ebuild' && name === wanted)
     return asJson({
@@ -41,18 +44,20 @@ export const init: Stage = {
       runlevels,
       presets: has('sys-apps/systemd'),
       openrc: has('sys-apps/openrc'),
+      ready: kernel.wanted ? boot.ready : '',
       date,
     })
   },
   async run(input, params, { contents }) {
-    const { units, runlevels, presets, openrc, date } = params as unknown as Params
+    const { units, runlevels, presets, openrc, ready, date } = params as unknown as Params
     const make = maker('init', date, contents)
     const links =
       presets || units.length > 0 ? await systemd(input.tree, units, presets, contents, make) : NONE
     const levels =
       openrc || Object.keys(runlevels).length > 0 ? openrcLevels(input.tree, runlevels, make) : NONE
     const gone = [...links.gone, ...levels.gone]
-    const made = [...links.made, ...levels.made]
+    const said = ready === '' ? [] : await readyEntries(input.tree, ready, make)
+    const made = [...links.made, ...levels.made, ...said]
     if (gone.length === 0 && made.length === 0) return input
     const rest = withoutPaths(
       input.tree,

@@ -6,7 +6,7 @@ import type { PackageFacts } from '../../src/stage/facts.ts'
 import { init } from '../../src/stage/init.ts'
 import { enabledLinks, fileOfUnit, parseInstall, parsePreset, presetOf } from '../../src/stage/units.ts'
 import { linksOf, SYSTEMD_FILES as FILES } from '../helpers/gpost-units.ts'
-import { run, type Spec } from './scene.ts'
+import { profileOf, run, type Spec } from './scene.ts'
 
 const SYSTEMD: PackageFacts = {
   label: 'sys-apps/systemd_255_b1',
@@ -121,4 +121,34 @@ test('runlevels: those of OpenRC where none are, with what the profile adds and 
     /has \/etc\/init\.d\/ssh, did you mean sshd/,
   )
   await assert.rejects(run(init, {}, { runlevels }), /the root has no OpenRC/)
+})
+
+test('systemd and OpenRC say when a guest is up', async () => {
+  const parts = {
+    kernel: { wanted: true, modules: [], cmdline: [] },
+    boot: { ...profileOf().boot, ready: `it's "up" 100% $x` },
+  }
+  const shell = { 'bin/sh': 'x' }
+  const first = await run(
+    init,
+    { ...FILES, ...shell, 'sbin/init': { link: '../usr/lib/systemd/systemd' } },
+    parts,
+  )
+  assert.deepEqual(linksOf(first, 'etc/systemd/system'), [
+    'multi-user.target.wants/stage5-ready.service -> /usr/lib/systemd/system/stage5-ready.service',
+  ])
+  assert.match(
+    await first.text('usr/lib/systemd/system/stage5-ready.service'),
+    /^ExecStart=\/bin\/sh -c "echo 'it'\\\\''s \\"up\\" 100%% \$\$x' >\/dev\/console"$/m,
+  )
+  const second = await run(init, { ...OPENRC, ...shell, 'etc/init.d/local': 'x' }, parts)
+  assert.match(
+    await second.text('etc/local.d/stage5-ready.start'),
+    /^#!\/bin\/sh\necho 'it'\\''s "up" 100% \$x' >/,
+  )
+  assert.equal(second.inode('etc/local.d/stage5-ready.start')?.mode, 0o755)
+  for (const root of [{ ...shell, 'sbin/init': 'x' }, FILES]) {
+    const none = await run(init, root, parts)
+    assert.ok(!none.paths().some((path) => path.includes('stage5-ready')))
+  }
 })
