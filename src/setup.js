@@ -55,6 +55,7 @@ const TEST = {
   'qemu-system-aarch64': 'qemu-system-arm',
   '../share/qemu-efi-aarch64/QEMU_EFI.fd': 'qemu-efi-aarch64',
   dracut: 'dracut',
+  'signify-openbsd': 'signify-openbsd',
 }
 
 const top = fileURLToPath(new URL('..', import.meta.url))

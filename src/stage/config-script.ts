@@ -44,7 +44,7 @@ say() {
   echo "$*" >>$here/log
 }
 
-fetch() {
+obtain() {
   tries=0
   # wget -T of Debian's busybox 1.35 ends in a segmentation fault.
   until timeout 60 wget -q -O "$2" "$1" 2>/dev/null; do
@@ -83,11 +83,11 @@ gone() {
 
 # Applies the package in a file, or says why not and leaves the root as it is.
 apply() {
-  name=$1 file=$2
+  archive=$2
   mkdir -p $try
   mount -t tmpfs -o mode=0755 config $try || return 1
   mkdir -p $try/upper $try/work $try/root $try/package
-  if ! tar -xzf "$file" -C $try/package; then
+  if ! tar -xzf "$archive" -C $try/package; then
     say "$name failed: it cannot be unpacked; the base is as it was"
     leave_try
     return 1
@@ -123,8 +123,8 @@ one() {
   name=$(basename "$url")
   file=$here/fetched/$name
   why=''
-  if ! fetch "$url" "$file.new"; then why="$url cannot be fetched"
-  elif ! fetch "$url.sig" "$file.new.sig"; then why="it is not signed, there is no $url.sig"; fi
+  if ! obtain "$url" "$file.new"; then why="$url cannot be fetched"
+  elif ! obtain "$url.sig" "$file.new.sig"; then why="it is not signed, there is no $url.sig"; fi
   if [ "$why" ]; then
     rm -f "$file.new" "$file.new.sig"
     if [ -z "$kept" ] || [ ! -e "$kept/$name" ]; then
@@ -147,9 +147,8 @@ one() {
   apply "$name" "$file.new" || return 1
   echo "$sum" >$here/applied/"$name"
   if [ "$kept" ] && ! cmp -s "$file.new" "$kept/$name"; then
-    mkdir -p "$kept"
-    cp "$file.new.sig" "$kept/$name.sig" && cp "$file.new" "$kept/$name.new" && sync &&
-      mv "$kept/$name.new" "$kept/$name" && sync
+    mkdir -p "$kept" && cp "$file.new" "$kept/$name.new" && cp "$file.new.sig" "$kept/$name.sig" && sync &&
+      mv "$kept/$name.new" "$kept/$name" && sync || say "$name cannot be kept in $kept"
   fi
   say "$name applied"
 }

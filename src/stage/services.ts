@@ -25,7 +25,7 @@ interface Params {
 
 export const services: Stage = {
   name: 'services',
-  version: 5,
+  version: 6,
   pick: ({ profile: { services: specs, network, kernel, boot, config, data }, ids, date }) =>
     asJson({
       ...{ services: specs, network, modules: kernel.modules, ready: boot.ready, ids, date, config },

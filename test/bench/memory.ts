@@ -1,0 +1,95 @@
+/**
+ * `node test/bench/memory.ts [--json]`: one tree of real packages as the root of a guest that has no disk, in each way
+ * that stage5 offers, and what of the guest's memory is gone once it stands at its ready line.
+ *
+ * "Used" is MemTotal minus MemAvailable, as the guest has it; the base in the initrd is the story's starting point of
+ * many servers in memory. The build of the tree is not measured.
+ */
+import {
+  appendFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
+import { join, resolve } from 'node:path'
+import type { Built } from '../helpers/guest.ts'
+import { buildProfile, shell } from '../helpers/guest.ts'
+import { diskless, mebibytesOf } from '../helpers/i5b-memory.ts'
+
+const HERE = import.meta.dirname
+const FETCHED = process.env['STAGE5_BENCH_DIR'] ?? resolve(HERE, '../.tmp/bench')
+const PACKAGES = ['python3', 'perl', 'git', 'vim', 'nginx', 'php8.2-fpm', 'gdb', 'rsync', 'tmux']
+const MIB = 1_048_576
+
+interface Row {
+  readonly root: string
+  /** Of the guest, in MiB. */
+  readonly used: number
+  readonly seconds: number
+  /** Bytes that zram keeps, and what it was given. */
+  readonly zram?: { readonly given: number; readonly kept: number }
+}
+
+mkdirSync(FETCHED, { recursive: true })
+const project = mkdtempSync(join(FETCHED, 'memory-'))
+for (const name of ['profiles', 'stages']) mkdirSync(join(project, name))
+const STAGES = 'usrmerge users files services busybox etc os-release modules strip clamp'.split(' ')
+writeFileSync(join(project, 'stages/ram.yaml'), `stage5: 1\nstages: [${STAGES.join(', ')}]\n`)
+
+const WAYS: readonly (readonly [name: string, boot: string])[] = [
+  ['tmpfs', '{root: tmpfs}'],
+  ['zram, lzo-rle', '{root: zram, compressor: lzo-rle}'],
+  ['zram, lz4', '{root: zram, compressor: lz4}'],
+  ['zram, zstd', '{root: zram, compressor: zstd}'],
+  ['squashfs and overlay', '{root: overlay}'],
+]
+
+const rows: Row[] = []
+let sizes = { base: 0, tree: 0 }
+try {
+  for (const [name, boot] of WAYS) rows.push(await measured(name, boot))
+} finally {
+  rmSync(project, { recursive: true, force: true })
+}
+const record = { bench: 'memory of roots', packages: PACKAGES, ...sizes, rows }
+appendFileSync(join(HERE, 'history.ndjson'), `${JSON.stringify(record)}\n`)
+if (process.argv.includes('--json')) console.log(JSON.stringify(record, null, 2))
+else {
+  console.log(`tree ${(sizes.tree / MIB).toFixed(0)} MiB, as squashfs ${(sizes.base / MIB).toFixed(0)} MiB`)
+  console.log('used, MiB   ready, s  root')
+  for (const { root, used, seconds, zram } of rows)
+    console.log(
+      `${used.toFixed(0).padStart(9)}${seconds.toFixed(1).padStart(11)}  ${root}${zram ? ` (${(zram.kept / zram.given).toFixed(2)} of what it holds)` : ''}`,
+    )
+}
+
+async function measured(root: string, boot: string): Promise<Row> {
+  const id = root.replace(/\W+/g, '-')
+  writeFileSync(
+    join(project, `profiles/${id}.yaml`),
+    `stage5: 1\nparents: [minimal]\nnetwork: none\npackages: [${PACKAGES.join(', ')}]\npipeline: ram\n` +
+      `images: [{format: squashfs, level: 15}, initrd]\nboot: ${boot}\n`,
+  )
+  const found = await buildProfile(project, id, { STAGE5_STORE: join(FETCHED, 'store') })
+  if ('skip' in found) throw new Error(found.skip)
+  sizes = { base: statSync(found.file('.squashfs')).size, tree: treeSize(found) }
+  const start = performance.now()
+  await using guest = await diskless(found, 2048, AbortSignal.timeout(600_000))
+  const ready = await guest.waitFor('stage5: ready', 600_000)
+  if (!ready.found) throw new Error(`${root}: ${guest.last(20).join('\n')}`)
+  const seconds = (performance.now() - start) / 1000
+  await guest.waitFor('# ', 60_000)
+  const memory = await shell(guest, 'sync; echo 3 >/proc/sys/vm/drop_caches; cat /proc/meminfo')
+  const used = mebibytesOf(memory, 'MemTotal') - mebibytesOf(memory, 'MemAvailable')
+  const stat = (await shell(guest, 'cat /sys/block/zram0/mm_stat 2>/dev/null')).join('').trim().split(/\s+/)
+  const [given = 0, , kept = 0] = stat.map(Number)
+  return { root, used, seconds, ...(given > 0 && { zram: { given, kept } }) }
+}
+
+function treeSize(found: Built): number {
+  const usage = JSON.parse(readFileSync(found.file('.disk_usage.json'), 'utf8')) as { total: number }
+  return usage.total
+}
