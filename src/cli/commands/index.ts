@@ -15,6 +15,7 @@ export const COMMANDS: { readonly [name: string]: () => Promise<Command> } = {
   rollout: async () => (await import('./rollout.ts')).rollout,
   group: async () => (await import('./group.ts')).group,
   guest: async () => (await import('./guest.ts')).guest,
+  fleetlock: async () => (await import('./fleetlock.ts')).fleetlock,
   diff: async () => (await import('./diff.ts')).diff,
   delta: async () => (await import('./delta.ts')).delta,
   patch: async () => (await import('./delta.ts')).patch,
