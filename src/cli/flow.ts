@@ -11,6 +11,7 @@ import { printLock } from '../resolve/lock-text.ts'
 import { labelOf } from '../pkg/package.ts'
 import type { Lock } from '../resolve/lock.ts'
 import type { Profile } from '../resolve/profile.ts'
+import { relaxations } from '../resolve/relax.ts'
 import { lockOf, refusalError } from '../resolve/resolve.ts'
 import { printMissingSoname } from '../resolve/soname.ts'
 import type { Facts } from '../stage/facts.ts'
@@ -29,7 +30,7 @@ import type { World } from './world.ts'
 /** profile → lock. Packages of `pins` stay where they still fit, so that a change of the profile changes little. */
 export async function plan(world: World, profile: Profile, pins?: Lock): Promise<Lock> {
   const { answer, indexes } = await resolveOrBuild(world, profile, pins)
-  if (!answer.ok) throw refusalError(answer)
+  if (!answer.ok) throw refusalError(answer, relaxations(profile, indexes, answer))
   for (const { kind, chosen, best, because } of answer.heldBack)
     if (kind === 'conflict')
       world.report({

@@ -199,7 +199,12 @@ type Told =
   | (Omit<Extract<ResolveAnswer, { ok: true }>, 'packages'> & {
       readonly packages: readonly (Omit<ChosenPackage, 'index'> & { readonly binhost: string })[]
     })
-  | { readonly ok: false; readonly error: Omit<Extract<ResolveAnswer, { ok: false }>, 'ok'> }
+  | {
+      readonly ok: false
+      readonly error: Omit<Extract<ResolveAnswer, { ok: false }>, 'ok' | 'builds'> & {
+        readonly builds?: readonly string[]
+      }
+    }
 
 /** Bytes; formats.md 3.1. */
 const MAX_INDEX = 512 * 2 ** 20

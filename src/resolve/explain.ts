@@ -347,20 +347,25 @@ export function buildsOf(conflict: readonly Reason[]): MissingBuild[] {
   return [...new Map(builds.map((build) => [buildCommand(build), build])).values()]
 }
 
-/** A refusal as the error that the command line shows. */
-export function refusalError(refusal: {
-  readonly code: 'S5_PACKAGE_UNKNOWN' | 'S5_NO_SOLUTION'
-  readonly message: string
-  readonly conflict: readonly Reason[]
-}): Stage5Error {
+/** A refusal as the error that the command line shows; `helps` are changes after which there is a solution. */
+export function refusalError(
+  refusal: {
+    readonly code: 'S5_PACKAGE_UNKNOWN' | 'S5_NO_SOLUTION'
+    readonly message: string
+    readonly conflict: readonly Reason[]
+  },
+  helps: readonly { readonly text: string }[],
+): Stage5Error {
   const near = refusal.conflict.flatMap((reason) =>
     reason.kind === 'unknown' ? reason.near.slice(0, 1) : [],
   )
-  return new Stage5Error(refusal.code, refusal.message, {
+  const lines = helps.map((one) => `\n  it can be solved ${one.text}`)
+  return new Stage5Error(refusal.code, refusal.message + lines.join(''), {
     hint: near.length > 0 ? `write ${near[0]}` : undefined,
     data: {
       conflict: refusal.conflict as unknown as Json,
       builds: buildsOf(refusal.conflict).map(buildCommand),
+      ...(helps.length > 0 && { relaxations: helps.map((one) => ({ ...one })) }),
     },
   })
 }

@@ -5,6 +5,7 @@ import { titleOf } from '../pkg/package.ts'
 import { buildsOf } from './explain.ts'
 import { buildCommand } from './missing-builds.ts'
 import { type Reason, type Resolution, resolve } from './resolve.ts'
+import { type Relaxation, relaxations } from './relax.ts'
 import { type RawIndex, type Universe, universeOf } from './universe.ts'
 
 type JsonObject = { readonly [key: string]: Json | undefined }
@@ -15,12 +16,16 @@ export interface Answer {
   readonly data: JsonObject
 }
 
-/** @throws S5_ATOM_SYNTAX, S5_PROFILE_INVALID for what the request says */
-export function answerUniverse({ input, indexes, problems }: Universe): Answer {
+/**
+ * @param isHelped whether a refusal comes with what would make it solvable
+ * @throws S5_ATOM_SYNTAX, S5_PROFILE_INVALID for what the request says
+ */
+export function answerUniverse({ input, indexes, problems }: Universe, isHelped = false): Answer {
   const resolution = resolve(input, indexes)
+  const helps = isHelped && !resolution.ok ? relaxations(input, indexes, resolution) : []
   return {
     ok: resolution.ok,
-    data: resolution.ok ? solved(resolution, problems) : refused(resolution, problems),
+    data: resolution.ok ? solved(resolution, problems) : refused(resolution, problems, helps),
   }
 }
 
@@ -59,7 +64,11 @@ function whyOf(because: string): Json {
   return { by: by === 'profile' ? 'request' : by, dep: because.slice(colon + 2) }
 }
 
-function refused(refusal: Extract<Resolution, { ok: false }>, problems: readonly string[]): JsonObject {
+function refused(
+  refusal: Extract<Resolution, { ok: false }>,
+  problems: readonly string[],
+  helps: readonly Relaxation[],
+): JsonObject {
   const { conflict, message } = refusal
   const isNoMatch =
     refusal.code === 'S5_PACKAGE_UNKNOWN' ||
@@ -72,6 +81,7 @@ function refused(refusal: Extract<Resolution, { ok: false }>, problems: readonly
       message,
       steps: conflict.map(stepOf),
       ...(missing.length > 0 && { builds: missing }),
+      ...(helps.length > 0 && { relaxations: helps.map((one) => ({ ...one })) }),
     },
     ...(problems.length > 0 && { ignored: [...problems].sort() }),
   }

@@ -88,7 +88,7 @@ async function ofProfile(
 }
 
 function answered(universe: Universe): Result {
-  const { ok, data } = answerUniverse(universe)
+  const { ok, data } = answerUniverse(universe, true)
   return { data, text: printed(data), exitCode: ok ? 0 : 1 }
 }
 
@@ -116,9 +116,12 @@ function printed(data: Json): Result['text'] {
     readonly order?: readonly string[]
     readonly packages?: readonly { readonly why: readonly { readonly by: string; readonly dep: string }[] }[]
     readonly sonameMissing?: readonly { readonly soname: string; readonly neededBy: readonly string[] }[]
-    readonly error?: { readonly message: string }
+    readonly error?: { readonly message: string; readonly relaxations?: readonly { readonly text: string }[] }
   }
-  if (!answer.ok) return `${answer.error?.message ?? ''}\n`
+  if (!answer.ok) {
+    const helps = (answer.error?.relaxations ?? []).map((one) => `  it can be solved ${one.text}\n`)
+    return `${answer.error?.message ?? ''}\n${helps.join('')}`
+  }
   const rows = (answer.order ?? []).map((title, at) => {
     const [why] = answer.packages?.[at]?.why ?? []
     return `${title}  (${why ? `${why.by}: ${why.dep}` : ''})\n`
