@@ -30,7 +30,14 @@ test('a guest gets exactly the devices of its spec', () => {
     'qemu-system-x86_64',
     ...['-nodefaults', '-no-user-config', '-no-reboot', '-display', 'none'],
     ...['-machine', 'pc', '-accel', 'tcg', '-cpu', 'max', '-m', '128', '-serial', 'stdio'],
-    ...['-kernel', '/o/k', '-initrd', '/o/i', '-append', 'console=ttyS0 panic=-1 quiet stage5.wait=3'],
+    ...[
+      '-kernel',
+      '/o/k',
+      '-initrd',
+      '/o/i',
+      '-append',
+      'console=ttyS0 panic=-1 no_timer_check quiet stage5.wait=3',
+    ],
     '-blockdev',
     '{"driver":"raw","node-name":"base","read-only":true,' +
       '"file":{"driver":"file","filename":"/o/b,1:x.squashfs","read-only":true}}',
@@ -102,6 +109,9 @@ test('forwards listen on 127.0.0.1 only, and bring a network card', () => {
 
 test('KVM takes the host CPU; an interactive guest has the monitor behind Ctrl-A', () => {
   assert.deepEqual(after(qemuArguments({ ...SPEC, accel: 'kvm' }), '-cpu'), ['host'])
+  assert.deepEqual(after(qemuArguments({ ...SPEC, accel: 'kvm' }), '-append'), [
+    'console=ttyS0 panic=-1 quiet stage5.wait=3',
+  ])
   assert.deepEqual(after(qemuArguments(SPEC, true), '-serial'), ['mon:stdio'])
 })
 
@@ -113,5 +123,5 @@ test('an arm64 guest has its own machine and console', () => {
   assert.deepEqual(after(argv, '-append'), ['console=ttyAMA0 panic=-1'])
   assert.ok(initrd && base && !argv.includes('-initrd'))
   const named = qemuArguments({ ...SPEC, cmdline: ['console=hvc0', 'panic=5'] })
-  assert.deepEqual(after(named, '-append'), ['panic=-1 console=hvc0 panic=5'])
+  assert.deepEqual(after(named, '-append'), ['panic=-1 no_timer_check console=hvc0 panic=5'])
 })
