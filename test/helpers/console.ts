@@ -56,6 +56,8 @@ function start(
 
 /** Replaces what differs from run to run. */
 const FILTERS: readonly [RegExp, string][] = [
+  // Steps that took long are told on slow machines only.
+  [/^[\w .@-]+: \d+(?:\.\d)? s\n/gm, ''],
   [/sha256:[0-9a-f]{64}|\b[0-9a-f]{64}\b/g, '<sha256>'],
   [/(?<!\d)\d{8}\.[0-9a-f]{6}(?![0-9a-f])/g, '<version>'],
   [/\bg(\d+)-[0-9a-f]{12}\b/g, 'g$1-<digest>'],
