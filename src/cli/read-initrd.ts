@@ -1,6 +1,6 @@
 /** The segments of an initrd, one behind the other as the kernel unpacks them: plain or compressed archives. */
 import { readFile } from 'node:fs/promises'
-import { gunzipSync } from 'node:zlib'
+import { crc32, inflateRawSync } from 'node:zlib'
 import { isStage5Error, refuse, Stage5Error } from '../base/errors.ts'
 import { type CpioEntry, readCpio } from '../format/cpio.ts'
 import { zstdFrameEnd } from '../format/zstd-extent.ts'
@@ -71,7 +71,7 @@ async function unpacked(
   shown: string,
   signal: AbortSignal,
 ): Promise<{ plain: Buffer; end: number }> {
-  if (compression === 'gz') return gunzipped(bytes.subarray(at), at, shown)
+  if (compression === 'gz') return gunzipped(bytes, at, shown)
   let end = bytes.length
   if (compression === 'zst') {
     end = zstdFrameEnd(bytes, at, shown)
@@ -95,15 +95,42 @@ async function unpacked(
   return { plain: Buffer.concat(parts), end }
 }
 
-/** zlib says how much of its input it took. */
-function gunzipped(rest: Buffer, at: number, shown: string): { plain: Buffer; end: number } {
+/**
+ * Members of gzip, one behind the other (RFC 1952). zlib says how much of its input it took, of raw deflate only: behind
+ * a gzip member it would look for the next one.
+ */
+function gunzipped(bytes: Buffer, at: number, shown: string): { plain: Buffer; end: number } {
+  const parts: Buffer[] = []
+  let end = at
+  do {
+    const member = oneMember(bytes, end, shown)
+    parts.push(member.plain)
+    end = member.end
+  } while (compressionOf(bytes.subarray(end)) === 'gz')
+  return { plain: Buffer.concat(parts), end }
+}
+
+function oneMember(bytes: Buffer, at: number, shown: string): { plain: Buffer; end: number } {
+  const bad = (why: string): Stage5Error =>
+    refuse('decompress', shown, `the gzip segment at byte ${at}: ${why}`)
+  const body = deflateStart(bytes, at)
+  let found: { buffer: Buffer; engine: { bytesWritten: number } }
   try {
-    const { buffer, engine } = gunzipSync(rest, { info: true, maxOutputLength: MOST }) as unknown as {
-      buffer: Buffer
-      engine: { bytesWritten: number }
-    }
-    return { plain: buffer, end: at + engine.bytesWritten }
+    found = inflateRawSync(bytes.subarray(body), { info: true, maxOutputLength: MOST }) as never
   } catch (cause) {
-    throw refuse('decompress', shown, `the gzip segment at byte ${at}: ${(cause as Error).message}`)
+    throw bad((cause as Error).message)
   }
+  const trailer = body + found.engine.bytesWritten
+  if (trailer + 8 > bytes.length) throw bad('it is cut off')
+  if (bytes.readUInt32LE(trailer) !== crc32(found.buffer)) throw bad('its checksum is wrong')
+  return { plain: found.buffer, end: trailer + 8 }
+}
+
+/** Where the compressed bytes begin: behind ten bytes and the fields that the flags name. */
+function deflateStart(bytes: Buffer, at: number): number {
+  const flags = bytes[at + 3] ?? 0
+  let start = at + 10
+  if ((flags & 4) !== 0) start += 2 + (bytes[start] ?? 0) + 256 * (bytes[start + 1] ?? 0) // FEXTRA
+  for (const flag of [8, 16]) if ((flags & flag) !== 0) start = bytes.indexOf(0, start) + 1 // FNAME, FCOMMENT
+  return start + ((flags & 2) === 0 ? 0 : 2) // FHCRC
 }
