@@ -1,9 +1,8 @@
 /**
  * A controller as a process of its own: `node fr-controller.ts JSON`. At the nth time it comes by a named point it kills
- * itself with SIGKILL, or stops there for longer than its lease lasts. `fenced: false` takes the compares out of every
+ * itself with SIGKILL, or stands still for longer than its lease lasts. `fenced: false` takes the compares out of every
  * write: the control that must go wrong.
  */
-import { setTimeout as sleep } from 'node:timers/promises'
 import pLimit from 'p-limit'
 import { type FaultPoint, runController } from '../../src/deploy/controller.ts'
 import type { Engine } from '../../src/engine/engine.ts'
@@ -50,7 +49,7 @@ await runController({
   at: async (point) => {
     if (point !== spec.fault?.point || --left !== 0) return
     if (spec.fault.pauseMs === undefined) process.kill(process.pid, 'SIGKILL')
-    else await sleep(spec.fault.pauseMs)
+    else Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, spec.fault.pauseMs)
   },
 })
 await opened[Symbol.asyncDispose]()
