@@ -42,6 +42,7 @@ try {
   const debs = String(task('fetch', { lock }, join(FETCHED, 'store')).counts['debs']).split('\n')
   counts['packages'] = debs.length
   startUp()
+  fleetLock()
   const folder = unpack(debs)
   emission(folder, 3, 2)
   if (!process.argv.includes('--quick')) {
@@ -61,6 +62,17 @@ function startUp(): void {
     () => measure([process.execPath, '-e', '0']),
   )
   rows.push({ work: 'stage5 --version', ours, rival: 'node -e 0', theirs, aim: 2 })
+}
+
+/** A thousand guests that restart over fifty slots, while a replica and the leader of etcd are killed. */
+function fleetLock(): void {
+  const answer = join(directory, 'fleetlock.json')
+  const cost = measure([process.execPath, join(HERE, 'fleetlock.ts'), 'etcd-faults'], { output: answer })
+  const { seconds, writes } = JSON.parse(readFileSync(answer, 'utf8')) as { seconds: number; writes: number }
+  const theirs = measure(['sleep', '8'])
+  const work = 'FleetLock: 1,000 guests, 50 slots, a replica and the leader killed'
+  rows.push({ work, ours: { ...cost, seconds }, rival: 'ideal: 20 times 0.4 s', theirs, aim: 2 })
+  counts['FleetLock: writes for 1,000 guests'] = writes
 }
 
 function unpack(debs: readonly string[]): string {
