@@ -51,7 +51,7 @@ function proposals(input: ResolveInput, indexes: readonly Index[], { conflict }:
     if (packages.length === 0) return []
     return [
       [
-        { kind: 'drop', atom: reason.atom, text: `without ${reason.atom}` },
+        { kind: 'drop', atom: reason.atom, text: `without asking for ${reason.atom}` },
         { ...input, packages },
       ],
     ]
@@ -107,8 +107,14 @@ function proposalFor(
       const text = `without USE=${named} for ${pkg.name}`
       return [[{ kind: 'flags', atom: pkg.name, text }, changed]]
     }
+    case undefined:
+    case 'arch':
+    case 'chost':
+    case 'eapi':
+    case 'signature':
+    case 'unreadable':
+      return []
   }
-  return []
 }
 
 /** Of a title of `titleOf`. */

@@ -1,9 +1,14 @@
 /** Speed of the resolver on generated binhosts with the shape of real ones; figures of other solvers are from resolver.md 5. */
+import { spawnSync } from 'node:child_process'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join, resolve as resolvePath } from 'node:path'
 import { packageOfEntry } from '../../src/pkg/ebuild-package.ts'
 import { gentooHeaderOf } from '../../src/pkg/gentoo-header.ts'
 import type { Index, Package } from '../../src/pkg/package.ts'
 import type { ResolveInput } from '../../src/resolve/choose.ts'
 import { resolve } from '../../src/resolve/resolve.ts'
+import { generatedIndex } from '../helpers/gres-index.ts'
 
 type Entry = ReadonlyMap<string, string>
 
@@ -116,6 +121,128 @@ function measured(label: string, entries: readonly Entry[], atoms: readonly stri
   )
 }
 
+interface Run {
+  readonly seconds: number
+  readonly processorSeconds: number
+  readonly mebibytes: number
+}
+
+/** A process of its own under time(1): start-up, reading and answering. */
+function timed(
+  words: readonly string[],
+  folder: string,
+  environment: { readonly [name: string]: string } = {},
+): Run {
+  const times = join(folder, 'time')
+  const start = performance.now()
+  const run = spawnSync('/usr/bin/time', ['-q', '-f', '%U %S %M', '-o', times, ...words], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+    env: { ...process.env, ...environment },
+    encoding: 'utf8',
+  })
+  const seconds = (performance.now() - start) / 1000
+  if (run.status !== 0)
+    throw new Error(`${words.slice(0, 4).join(' ')}: exit ${run.status}: ${run.stderr.slice(-400)}`)
+  const [user = 0, system = 0, kilobytes = 0] = readFileSync(times, 'utf8').trim().split(' ').map(Number)
+  return { seconds, processorSeconds: user + system, mebibytes: Math.round(kilobytes / 1024) }
+}
+
+function bestOf(times: number, run: () => Run): Run {
+  const all = Array.from({ length: times }, run)
+  return all.reduce((best, one) => (one.processorSeconds < best.processorSeconds ? one : best))
+}
+
+function shown({ seconds, processorSeconds, mebibytes }: Run): string {
+  return `${(seconds * 1000).toFixed(0)} ms (${(processorSeconds * 1000).toFixed(0)} ms of processors), ${mebibytes} MiB`
+}
+
+/** The command as people type it, on index files of two sizes, and a check of the whole smaller one. */
+function commands(atomsOf: (size: number) => string[]): void {
+  const folder = mkdtempSync(join(tmpdir(), 'stage5-bench-'))
+  try {
+    const stage5 = [
+      process.execPath,
+      resolvePath(import.meta.dirname, '../../src/main.js'),
+      '-C',
+      folder,
+      '-q',
+    ]
+    const store = { STAGE5_STORE: join(folder, 'store') }
+    const cold: Run[] = []
+    for (const size of [20_000, 40_000]) {
+      mkdirSync(join(folder, 'profiles'), { recursive: true })
+      mkdirSync(join(folder, 'repos'), { recursive: true })
+      mkdirSync(join(folder, `bin${size}`))
+      const index = join(folder, `bin${size}`, 'Packages')
+      writeFileSync(index, generatedIndex(size))
+      writeFileSync(join(folder, `repos/bin${size}.yaml`), `kind: gentoo\nuri: ../bin${size}\n`)
+      writeFileSync(
+        join(folder, `profiles/p${size}.yaml`),
+        `repositories: [bin${size}]\npackages: [${atomsOf(size).join(', ')}]\n`,
+      )
+      const run = bestOf(3, () =>
+        timed([...stage5, 'resolve', '--index', index, '--profile', `p${size}`, '--json'], folder, store),
+      )
+      cold.push(run)
+      console.log(
+        `${size} entries, resolve --index, process start included: ${shown(run)}; budget 600 ms, 250 MiB`,
+      )
+      timed([...stage5, 'resolve', '--profile', `p${size}`, '--json'], folder, store)
+      const cached = bestOf(3, () =>
+        timed([...stage5, 'resolve', '--profile', `p${size}`, '--json'], folder, store),
+      )
+      console.log(
+        `${size} entries, resolve --profile, index accepted before: ${shown(cached)}; budget 600 ms, 250 MiB`,
+      )
+      portage(folder, index, size, atomsOf(size), cached)
+    }
+    const [small, large] = cold as [Run, Run]
+    const growth = large.processorSeconds / small.processorSeconds
+    console.log(`growth from 20000 to 40000: ${growth.toFixed(2)}; budget 2.2`)
+    const check = spawnSync(
+      stage5[0] as string,
+      [...stage5.slice(1), 'repo', 'check', 'bin20000', '--json'],
+      {
+        env: { ...process.env, ...store },
+        stdio: 'ignore',
+      },
+    )
+    if (check.status !== 0 && check.status !== 1) throw new Error(`repo check: exit ${check.status}`)
+    const words = ['sh', '-c', '"$0" "$@"; test $? -lt 2', ...stage5, 'repo', 'check', 'bin20000', '--json']
+    console.log(`20000 entries, repo check: ${shown(timed(words, folder, store))}`)
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+/** The same question to Portage of a checkout (`PORTAGE_DIR`), which needs Python. */
+function portage(folder: string, index: string, size: number, atoms: readonly string[], ours: Run): void {
+  const { PORTAGE_DIR } = process.env
+  if (PORTAGE_DIR === undefined) return
+  const etc = join(folder, 'etc/portage')
+  const profile = join(folder, 'gentoo/profiles/one')
+  for (const path of [etc, profile, join(folder, 'gentoo/metadata'), join(folder, `root${size}`)])
+    mkdirSync(path, { recursive: true })
+  const files = {
+    'gentoo/profiles/repo_name': 'gentoo\n',
+    'gentoo/profiles/arch.list': 'amd64\n',
+    'gentoo/profiles/categories': Array.from({ length: 40 }, (_, at) => `cat${at}\n`).join(''),
+    'gentoo/metadata/layout.conf': 'masters =\n',
+    'gentoo/profiles/one/make.defaults': 'ARCH="amd64"\nACCEPT_KEYWORDS="amd64"\n',
+    'gentoo/profiles/one/eapi': '8\n',
+    'etc/portage/make.conf': `PKGDIR="${dirname(index)}"\nCHOST="x86_64-pc-linux-gnu"\nACCEPT_LICENSE="*"\n`,
+    'etc/portage/repos.conf': `[DEFAULT]\nmain-repo = gentoo\n[gentoo]\nlocation = ${folder}/gentoo\n`,
+  }
+  for (const [path, text] of Object.entries(files)) writeFileSync(join(folder, path), text)
+  rmSync(join(etc, 'make.profile'), { force: true })
+  symlinkSync(profile, join(etc, 'make.profile'))
+  const emerge = ['python3', join(PORTAGE_DIR, 'bin/emerge'), '-pK', '--quiet', '--root-deps=rdeps']
+  const root = ['--root', join(folder, `root${size}`), '--config-root', folder]
+  const theirs = timed([...emerge, '--binpkg-changed-deps=n', ...root, ...atoms], folder)
+  const ratio = theirs.seconds / ours.seconds
+  console.log(`${size} entries, emerge -pK: ${shown(theirs)}; ${ratio.toFixed(1)} times ours`)
+}
+
 if (import.meta.main) {
   const atomsOf = (size: number): string[] =>
     Array.from({ length: 80 }, (_, at) => (at * 61) % Math.floor(size / 4)).map(
@@ -138,5 +265,6 @@ if (import.meta.main) {
   console.log(
     'no rival is installed here: logic-solver is not among our packages; figures above are quoted, not measured',
   )
+  commands(atomsOf)
   console.log(`resident memory ${(process.memoryUsage.rss() / 2 ** 20).toFixed(0)} MiB`)
 }

@@ -45,7 +45,7 @@ test('a keyword, a mask or a licence in the way is named with the build that it 
 
 test('of requests that exclude each other either may be given up', () => {
   const packages = { 'a/x-1': { RDEPEND: '!!a/y' }, 'a/y-1': {}, 'a/z-1': {} }
-  assert.deepEqual(helpsFor('a/x a/y a/z', packages), ['without a/x', 'without a/y'])
+  assert.deepEqual(helpsFor('a/x a/y a/z', packages), ['without asking for a/x', 'without asking for a/y'])
 })
 
 test('a change that does not suffice is not proposed', () => {
