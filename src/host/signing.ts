@@ -8,7 +8,7 @@ import {
 } from 'node:crypto'
 import { sign, verify } from 'node:crypto'
 import { mkdir, open, readdir, readFile, stat } from 'node:fs/promises'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { Stage5Error } from '../base/errors.ts'
 
 export interface PublicKey {
@@ -108,7 +108,7 @@ async function readKey(path: string): Promise<string> {
     if (cause.code !== 'ENOENT' && cause.code !== 'ENOTDIR') throw cause
     throw new Stage5Error('S5_FILE_MISSING', `there is no key ${path}`, {
       cause,
-      hint: 'stage5 key new NAME makes one',
+      hint: `stage5 key new ${basename(path).replace(/\.(?:key|pub)$/, '')} makes one`,
     })
   })
 }

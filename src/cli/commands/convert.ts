@@ -45,8 +45,8 @@ export const convert: Command = {
     const layout = textOption(words, 'to') ?? 'parts'
     if (layout !== 'parts' && layout !== 'one')
       throw new Stage5Error('S5_USAGE', `--to expects parts or one, found ${JSON.stringify(layout)}`)
-    const path = resolve(given)
-    const target = resolve(textOption(words, 'out') ?? `${path}.converted`)
+    const path = resolve(world.directory, given)
+    const target = resolve(world.directory, textOption(words, 'out') ?? `${path}.converted`)
     const initrd = await timed(world, 'read', () => readInitrd(path, shownPath(path), world.signal))
     await using output = await openOutput(join(target, '..'), target.split('/').at(-1) as string)
     const ready = splitAgain(initrd)
