@@ -1,4 +1,5 @@
-/** What guests of a plan need in memory: from the build of this very lock, else estimated from its packages. */
+/** What guests of a plan need in memory: from the last build of the same packages, else estimated from its packages. */
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Json } from '../base/json.ts'
 import { type MemoryFacts, memoryNeeds, memoryText } from '../emit/memory.ts'
@@ -6,36 +7,30 @@ import type { Lock } from '../resolve/lock.ts'
 import type { Profile } from '../resolve/profile.ts'
 import { DEFAULT_ROOT } from '../resolve/shape-memory.ts'
 import { mustFit, waysOf } from './fit-memory.ts'
-import { versionOf } from './flow.ts'
 import { readManifest } from './manifest.ts'
-import { stemOf } from './output.ts'
 import type { DiskUsage } from './reports.ts'
 import type { World } from './world.ts'
 
-/**
- * @param usage of the build of this lock, if there was one
- * @throws S5_MEMORY_SHORT when that build does not fit into what guests have
- */
+/** @throws S5_MEMORY_SHORT when the last build of these packages does not fit into what guests have */
 export async function plannedMemory(
   world: World,
   profile: Profile,
   lock: Lock,
-  usage: DiskUsage | undefined,
 ): Promise<{ readonly data: Json; readonly text: string }> {
   if (!profile.kernel.wanted) return { data: null, text: '' }
   const root = profile.boot.root ?? DEFAULT_ROOT
-  const base = usage && (await builtBase(world, profile, lock))
-  const known = usage !== undefined && base !== undefined
-  const facts: MemoryFacts = known
-    ? { base, tree: inPages(usage), root }
+  const built = await lastBuild(world, profile, lock)
+  const facts: MemoryFacts = built
+    ? { base: built.base, tree: inPages(built.usage), root }
     : { base: archives(lock), tree: 3 * archives(lock), root }
-  if (known && profile.memory > 0) mustFit(profile, facts, usage.owners)
-  const ways = waysOf(profile)
-  const needs = ways.flatMap((way) => memoryNeeds(facts, way))
-  const source = known ? '' : ' (estimated from the archives of the packages; a build knows)'
+  if (built && profile.memory > 0) mustFit(profile, facts, built.usage.owners)
+  const needs = waysOf(profile).flatMap((way) => memoryNeeds(facts, way))
+  const source = built
+    ? ' (as the last build of these packages measured)'
+    : ' (estimated from the archives of the packages; a build knows)'
   return {
     data: {
-      estimated: !known,
+      estimated: built === undefined,
       memory: profile.memory,
       needs: needs.map((need) => ({ ...need, words: [...need.words] })),
     },
@@ -43,14 +38,25 @@ export async function plannedMemory(
   }
 }
 
-async function builtBase(world: World, profile: Profile, lock: Lock): Promise<number | undefined> {
-  const folder = join(
-    world.directory,
-    'out',
-    `${stemOf(profile.id, versionOf(profile, lock))}_${profile.arch}`,
-  )
-  const { files, boot } = await readManifest(folder)
-  return files.find(({ name }) => name === boot.base)?.size
+/** Sizes of the newest output of the profile, when it was made of the packages of this lock. */
+async function lastBuild(
+  world: World,
+  { id }: Profile,
+  lock: Lock,
+): Promise<{ readonly base: number; readonly usage: DiskUsage } | undefined> {
+  const folder = join(world.directory, 'out', id)
+  const manifest = await readManifest(folder).catch(() => undefined)
+  if (!manifest) return undefined
+  const sums = (packages: readonly { readonly sha256: string }[]): string =>
+    packages
+      .map(({ sha256 }) => sha256)
+      .sort()
+      .join()
+  const base = manifest.files.find(({ name }) => name === manifest.boot.base)?.size
+  if (base === undefined || sums(manifest.packages) !== sums(lock.packages)) return undefined
+  const usage = manifest.files.find(({ name }) => name.endsWith('.disk_usage.json'))
+  if (!usage) return undefined
+  return { base, usage: JSON.parse(await readFile(join(folder, usage.name), 'utf8')) as DiskUsage }
 }
 
 /** Files fill whole pages: half of one is lost on average, and the kernel keeps a record of each. */

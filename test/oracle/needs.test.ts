@@ -105,6 +105,9 @@ test('ramfs is chosen where tmpfs does not fit, and what fits nowhere is refused
   await stage5(project.path, ['lock', 'edge'], store)
   const refused = await stage5(project.path, ['build', 'edge'], store)
   assert.equal(refused.code, 1)
+  const planned = await stage5(project.path, ['plan', 'edge'], store)
+  assert.equal(planned.code, 1)
+  assert.match(planned.stderr, /S5_MEMORY_SHORT/, 'the sizes are known from the last build of these packages')
   assert.match(refused.stderr, /S5_MEMORY_SHORT/)
   assert.match(
     refused.stderr,

@@ -28,7 +28,7 @@ export const plan: Command = {
     const diff = diffLocks(before, after)
     const phases = await openPhases(world, profile, after)
     const usage = await lastUsage(world, profile, after)
-    const memory = await plannedMemory(world, profile, after, usage)
+    const memory = await plannedMemory(world, profile, after)
     const download = after.packages.reduce((sum, { file }) => sum + Math.max(0, file.size), 0)
     const installed = after.packages.reduce((sum, { installedSize }) => sum + installedSize, 0)
     const packages = after.packages.map((pkg) => ({
