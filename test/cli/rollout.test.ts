@@ -100,7 +100,11 @@ test('guests get their first generation; a bad one stops at the canary, goes bac
     guests.every(({ runs }) => runs !== manifest),
     'everybody runs the old generation',
   )
-  assert.deepEqual(guests.map(({ boots }) => boots).sort(), [1, 3], 'one guest went there and back')
+  assert.deepEqual(
+    guests.map(({ boots }) => boots).sort((a, b) => a - b),
+    [1, 3],
+    'one guest went there and back',
+  )
   assert.equal((await run('rollout', 'status')).code, 1)
 
   const refused = await run('rollout', 'pause')
