@@ -50,6 +50,8 @@ interface Waiter {
 }
 
 const PATIENCE_MS = 20_000
+/** A budget that grew is no change of the document: who waits looks again. */
+const LOOK_AGAIN_MS = 1000
 const CONFLICT_MS = 5
 const UNAVAILABLE_MS = 100
 
@@ -129,8 +131,8 @@ export function openLockQueue(options: QueueOptions): LockQueue {
       isRunning = false
     }
     if (waiters.length > 0 && !signal.aborted) {
-      const next = Math.min(...waiters.map(({ until }) => until))
-      timer = setTimeout(wake, Math.max(1, next - monotonicMs())).unref()
+      const next = Math.min(...waiters.map(({ until }) => until)) - monotonicMs()
+      timer = setTimeout(wake, Math.max(1, Math.min(next, LOOK_AGAIN_MS))).unref()
     }
   }
 

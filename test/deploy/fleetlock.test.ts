@@ -189,6 +189,17 @@ it('hands a slot that comes free to who waits, whichever replica they asked', as
   )
 })
 
+it('gives who waits the slot of a budget that grew', async () => {
+  await using web = await site(group(3, 1), { holdMs: 60_000 })
+  await until200([web.address], 'pre-reboot', 'g-0', 'web')
+  const waiting = ask(web.address, 'pre-reboot', 'g-1', 'web')
+  await sleep(100)
+  assert.deepEqual(await web.holders(), ['g-0'])
+  web.set(group(3, 2))
+  assert.equal((await waiting).status, 200)
+  assert.deepEqual(await web.holders(), ['g-0', 'g-1'])
+})
+
 it('gives no slot to a client that has gone', async () => {
   await using web = await site(group(3, 1), { holdMs: 60_000 })
   await until200([web.address], 'pre-reboot', 'g-0', 'web')
