@@ -174,7 +174,7 @@ function commands(atomsOf: (size: number) => string[]): void {
       mkdirSync(join(folder, 'repos'), { recursive: true })
       mkdirSync(join(folder, `bin${size}`))
       const index = join(folder, `bin${size}`, 'Packages')
-      writeFileSync(index, generatedIndex(size))
+      writeFileSync(index, generatedIndex(generatedEntries(size)))
       writeFileSync(join(folder, `repos/bin${size}.yaml`), `kind: gentoo\nuri: ../bin${size}\n`)
       writeFileSync(
         join(folder, `profiles/p${size}.yaml`),

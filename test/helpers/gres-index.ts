@@ -1,5 +1,4 @@
-/** A generated `Packages` index as a file: entries of the bench, with the fields and the weight of real ones. */
-import { generatedEntries } from '../bench/resolver.ts'
+/** A generated `Packages` index as a file: entries with the fields and the weight of real ones. */
 
 const HEADER = [
   'ACCEPT_KEYWORDS: amd64',
@@ -21,9 +20,8 @@ const HEADER = [
 
 const IMPLICIT = 'abi_x86_64 amd64 elibc_glibc kernel_linux'
 
-/** @param size about how many entries; about 1.5 KB each, as on the binhosts of resolver.md 3 */
-export function generatedIndex(size: number): string {
-  const entries = generatedEntries(size)
+/** @param entries what matters to a choice; each gets about 1 KB of what real ones say besides */
+export function generatedIndex(entries: readonly ReadonlyMap<string, string>[]): string {
   const blocks = entries.map((entry, at) => {
     const cpv = entry.get('CPV') as string
     const [category = '', rest = ''] = cpv.split('/')
