@@ -131,25 +131,29 @@ for (const [name, firmware] of [
     assert.deepEqual(await shell(guest, 'cat /var/log/mark'), ['kept'])
   })
 
-test('one flipped byte in the root partition stops the boot', async (t) => {
-  const found = await built(t)
-  if (!found) return
-  using folder = temporaryDirectory()
-  const root = (await partitions(found.file('.raw')))[1]
-  assert.ok(root)
-  const bytes = readFileSync(found.file('.raw'))
-  const at = root.start * 512 + 500_000
-  bytes.writeUInt8((bytes[at] as number) ^ 1, at)
-  const file = join(folder.path, 'flipped.raw')
-  writeFileSync(file, bytes)
-  await using guest = await start({ file, format: 'raw' }, t.signal)
-  await assert.rejects(
-    waitReady(guest, 'stage5: ready', DEADLINE_MS),
-    (error) =>
-      isStage5Error(error, 'S5_NOT_BOOTED') &&
-      /the base \/dev\/vda2 is damaged/.test(JSON.stringify(error.data['reason'])),
-  )
-})
+for (const [ending, format] of [
+  ['.raw', 'raw'],
+  ['.vhd', 'vpc'],
+] as const)
+  test(`one flipped byte in the root partition stops the boot of ${ending}`, async (t) => {
+    const found = await built(t)
+    if (!found) return
+    using folder = temporaryDirectory()
+    const root = (await partitions(found.file('.raw')))[1]
+    assert.ok(root)
+    const bytes = readFileSync(found.file(ending))
+    const at = root.start * 512 + 500_000
+    bytes.writeUInt8((bytes[at] as number) ^ 1, at)
+    const file = join(folder.path, `flipped${ending}`)
+    writeFileSync(file, bytes)
+    await using guest = await start({ file, format }, t.signal)
+    await assert.rejects(
+      waitReady(guest, 'stage5: ready', DEADLINE_MS),
+      (error) =>
+        isStage5Error(error, 'S5_NOT_BOOTED') &&
+        /the base \/dev\/vda2 is damaged/.test(JSON.stringify(error.data['reason'])),
+    )
+  })
 
 test('a second build has the same bytes', async (t) => {
   const found = await built(t)

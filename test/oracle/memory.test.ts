@@ -1,6 +1,6 @@
 /** Guests in memory, and the root as tar: GNU tar, cpio and dd read what we wrote, and each way boots. */
 import assert from 'node:assert/strict'
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { isStage5Error } from '../../src/base/errors.ts'
@@ -125,6 +125,41 @@ test('a guest boots from the network alone', async (t) => {
   )
   await waitReady(guest, 'stage5: ready', DEADLINE_MS)
   assert.ok(guest.last(100).some((line) => /^stage5: base \/squashfs\.img ram /.test(line)))
+})
+
+test('a guest that gets something else than its base over the network says so', async (t) => {
+  const found = await built(t)
+  if (!found) return
+  using folder = temporaryDirectory()
+  for (const ending of ['.vmlinuz', '.ipxe'])
+    copyFileSync(found.file(ending), join(folder.path, basename(found.file(ending))))
+  copyFileSync(initramfsOf(found), join(folder.path, basename(initramfsOf(found))))
+  writeFileSync(join(folder.path, basename(found.file('.squashfs'))), Buffer.alloc(100_000, 'no base '))
+  const netboot = { folder: folder.path, script: basename(found.file('.ipxe')) }
+  const none = { data: [], cmdline: [], forwards: [], extra: [] }
+  await using guest = await bootGuest(
+    { ...none, arch: 'amd64', accel: 'tcg', memoryMiB: 192, network: true, netboot },
+    { signal: t.signal },
+  )
+  await assert.rejects(
+    waitReady(guest, 'stage5: ready', DEADLINE_MS),
+    (error) =>
+      isStage5Error(error, 'S5_NOT_BOOTED') &&
+      /the base \/squashfs\.img is neither squashfs nor erofs/.test(JSON.stringify(error.data['reason'])),
+  )
+})
+
+test('GNU tar refuses the root when one byte of a header is wrong', async (t) => {
+  const found = await built(t)
+  if (!found) return
+  using folder = temporaryDirectory()
+  const bytes = readFileSync(found.file('.tar'))
+  bytes.writeUInt8((bytes[512] as number) ^ 1, 512)
+  const wrong = join(folder.path, 'wrong.tar')
+  writeFileSync(wrong, bytes)
+  const { code, stderr } = await run(['tar', '-tf', wrong], { accept: 'any' })
+  assert.equal(code, 2)
+  assert.match(stderr, /Skipping to next header/)
 })
 
 test('GNU tar lists and unpacks the root as the tree has it', async (t) => {
