@@ -60,6 +60,7 @@ const TEST = {
   '../share/qemu-efi-aarch64/QEMU_EFI.fd': 'qemu-efi-aarch64',
   dracut: 'dracut',
   'signify-openbsd': 'signify-openbsd',
+  'docker-registry': 'docker-registry',
 }
 
 const top = fileURLToPath(new URL('..', import.meta.url))

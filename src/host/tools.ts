@@ -18,6 +18,8 @@ export const TOOLS: readonly Tool[] = [
   },
   { name: 'cp', debianPackage: 'coreutils', purpose: 'copy data disks with their holes' },
   { name: 'debugfs', debianPackage: 'e2fsprogs', purpose: 'fill data disks without root' },
+  { name: 'e2fsck', debianPackage: 'e2fsprogs', purpose: 'check data disks before they grow' },
+  { name: 'flock', debianPackage: 'util-linux', purpose: 'run a guest once' },
   {
     name: 'getfattr',
     debianPackage: 'attr',
@@ -44,6 +46,7 @@ export const TOOLS: readonly Tool[] = [
   { name: 'mke2fs', debianPackage: 'e2fsprogs', purpose: 'make data disks' },
   { name: 'mknod', debianPackage: 'coreutils', purpose: 'make device nodes in folder outputs, as root' },
   { name: 'mmd', debianPackage: 'mtools', purpose: 'make folders in EFI system partitions' },
+  { name: 'nsenter', debianPackage: 'util-linux', purpose: 'ask the systemd of a container' },
   { name: 'qemu-img', debianPackage: 'qemu-utils', purpose: 'write qcow2 disks' },
   { name: 'qemu-system-aarch64', debianPackage: 'qemu-system-arm', purpose: 'boot arm64 guests' },
   {
@@ -51,14 +54,18 @@ export const TOOLS: readonly Tool[] = [
     debianPackage: 'qemu-system-x86',
     purpose: 'boot guests: `stage5 boot` and boot tests',
   },
+  { name: 'resize2fs', debianPackage: 'e2fsprogs', purpose: 'grow data disks' },
   {
     name: 'setfattr',
     debianPackage: 'attr',
     purpose: 'put file capabilities into hard-linked and copied roots',
   },
+  { name: 'ssh-keygen', debianPackage: 'openssh-client', purpose: 'make host keys of guests' },
   { name: 'sync', debianPackage: 'coreutils', purpose: 'make many files of the store durable at once' },
   { name: 'syslinux', debianPackage: 'syslinux', purpose: 'make disks that a BIOS can start' },
   { name: 'tar', debianPackage: 'tar', purpose: 'make native packages: `stage5 pack`' },
+  { name: 'unshare', debianPackage: 'util-linux', purpose: 'mount the root of a container for it alone' },
+  { name: 'virsh', debianPackage: 'libvirt-clients', purpose: 'run guests under libvirt' },
   {
     name: 'xz',
     debianPackage: 'xz-utils',

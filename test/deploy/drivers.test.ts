@@ -1,7 +1,15 @@
 /** The contract of drivers, on those that need no virtual machine. */
-import { temporaryDirectory } from '../../src/host/temp.ts'
+import assert from 'node:assert/strict'
+import { rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { isStage5Error } from '../../src/base/errors.ts'
+import type { GuestDriver } from '../../src/deploy/driver.ts'
+import { openDriver } from '../../src/deploy/drivers/open.ts'
 import { findTool } from '../../src/host/run.ts'
+import { temporaryDirectory } from '../../src/host/temp.ts'
 import { openBench as openDir } from '../helpers/fd-bench-dir.ts'
+import { execGroup, openBench as openExec } from '../helpers/fd-bench-exec.ts'
 import { driverContract } from '../helpers/fd-contract.ts'
 
 driverContract(
@@ -17,3 +25,72 @@ driverContract(
   },
   { tries: 2, killMs: [0, 20, 60, 150] },
 )
+
+driverContract(
+  'exec',
+  async () => {
+    const folder = temporaryDirectory()
+    return { ...openExec(folder.path), [Symbol.asyncDispose]: async () => folder[Symbol.dispose]() }
+  },
+  { tries: 2, killMs: [0, 40, 100] },
+)
+
+test('exec: a command that is busy, wrong, slow or missing says so, and is never believed', async (t) => {
+  using folder = temporaryDirectory()
+  const open = (more: Parameters<typeof execGroup>[1]): GuestDriver =>
+    openDriver(execGroup(folder.path, more), {
+      directory: folder.path,
+      checkout: () => Promise.reject(new Error('unused')),
+    })
+  const { guest, first } = openExec(folder.path)
+  const driver = open({})
+  writeFileSync(join(folder.path, 'busy'), '')
+  await assert.rejects(driver.switchTo(guest, first, 1, 3, t.signal), (error) => {
+    assert.ok(isStage5Error(error, 'S5_TOOL_FAILED'))
+    assert.deepEqual([error.data['again'], error.data['code']], [true, 75])
+    assert.match(error.message, /exit code 75: try later$/)
+    return true
+  })
+  const unknown = await driver.status(guest, t.signal)
+  assert.deepEqual([unknown.power, unknown.health, unknown.digest], ['unknown', 'inconclusive', ''])
+  rmSync(join(folder.path, 'busy'))
+  await driver.switchTo(guest, first, 1, 3, t.signal)
+  assert.equal((await driver.status(guest, t.signal)).digest, first.manifest)
+  for (const [script, expected] of [
+    ['echo hello', /its status is no JSON/],
+    ['echo 1', /no JSON object/],
+    [`echo '{"power": "up"}'`, /its status is power "up"/],
+    [`echo '{"digest": "abc"}'`, /its status is digest "abc"/],
+    ['sleep 60', /did not end within 1000 ms/],
+  ] as const) {
+    const seen = await open({ command: ['sh', '-c', script], timeout: 1 }).status(guest, t.signal)
+    assert.equal(seen.health, 'inconclusive', script)
+    assert.match(seen.detail, expected)
+  }
+  await assert.rejects(open({ command: ['no-such-command'] }).status(guest, t.signal), (error) =>
+    isStage5Error(error, 'S5_TOOL_MISSING'),
+  )
+})
+
+test('guests that pull have no driver here', () => {
+  using folder = temporaryDirectory()
+  const pulling = { ...execGroup(folder.path), driver: { kind: 'pull' as const, options: {} } }
+  const options = { directory: folder.path, checkout: () => Promise.reject(new Error('unused')) }
+  assert.throws(
+    () => openDriver(pulling, options),
+    (error) => isStage5Error(error, 'S5_DRIVER_NONE'),
+  )
+})
+
+test('an output that is not what its generation says is refused before anything starts', async (t) => {
+  using folder = temporaryDirectory()
+  const { driver, guest, first } = openDir(folder.path)
+  const other = { ...first, manifest: `sha256:${'0'.repeat(64)}` }
+  await assert.rejects(driver.prepare(guest, other, t.signal), (error) =>
+    isStage5Error(error, 'S5_DIGEST_MISMATCH'),
+  )
+  await assert.rejects(driver.prepare(guest, { ...first, directory: '/nowhere' }, t.signal), (error) =>
+    isStage5Error(error, 'S5_OUTPUT_MISSING'),
+  )
+  assert.equal((await driver.status(guest, t.signal)).power, 'off')
+})

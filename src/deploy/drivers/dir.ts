@@ -38,7 +38,12 @@ export function dirDriver(
     prepare: async (guest, folder, generation, directory, signal) => {
       const { image, boot } = await readOutput(generation)
       const tree = join(directory, 'root')
-      if (!existsSync(tree)) await checkout(generation, tree, signal)
+      if (!existsSync(tree)) {
+        const fresh = `${tree}.new`
+        await rm(fresh, { recursive: true, force: true })
+        await checkout(generation, fresh, signal)
+        await rename(fresh, tree)
+      }
       const { files } = await seedOf(guest, group, folder, project)
       const seed = join(directory, 'seed')
       await rm(seed, { recursive: true, force: true })

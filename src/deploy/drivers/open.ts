@@ -4,10 +4,11 @@ import { resolve } from 'node:path'
 import { Stage5Error } from '../../base/errors.ts'
 import { never } from '../../base/never.ts'
 import type { Group } from '../../resolve/group.ts'
-import type { DirOptions, ExecOptions, QemuOptions } from '../../resolve/shape-driver.ts'
+import type { DirOptions, ExecOptions, LibvirtOptions, QemuOptions } from '../../resolve/shape-driver.ts'
 import type { GuestDriver } from '../driver.ts'
 import { type CheckoutRoot, dirDriver } from './dir.ts'
 import { execDriver } from './exec.ts'
+import { libvirtDriver } from './libvirt.ts'
 import { qemuDriver } from './qemu.ts'
 
 export interface DriverOptions {
@@ -46,7 +47,7 @@ export function openDriver(group: Group, { directory, checkout }: DriverOptions)
     case 'exec':
       return execDriver(group, options as unknown as ExecOptions, places)
     case 'libvirt':
-      throw new Error('not yet')
+      return libvirtDriver(group, options as unknown as LibvirtOptions, places)
     default:
       return never(kind)
   }

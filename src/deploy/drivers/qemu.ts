@@ -2,23 +2,20 @@
  * The driver `qemu`: guests are processes of QEMU on this host, kept by their keeper. The host owns the trial pointer,
  * the base is attached read-only, and the data disks are the guest's own.
  */
-import { appendFile, copyFile, mkdir, readFile, writeFile } from 'node:fs/promises'
 import { readFileSync } from 'node:fs'
+import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { isStage5Error, Stage5Error } from '../../base/errors.ts'
 import type { Group } from '../../resolve/group.ts'
 import type { QemuOptions } from '../../resolve/shape-driver.ts'
 import { filled } from '../../resolve/template.ts'
-import { cpioPadding } from '../../format/cpio.ts'
 import { probeAccel } from '../accel.ts'
 import type { GuestDriver } from '../driver.ts'
 import { type GuestArch, type GuestSpec, qemuArguments } from '../qemu.ts'
 import { qmp } from '../qmp.ts'
-import { dataDisks } from './data.ts'
 import { type Backend, hostedDriver } from './hosted.ts'
-import { bring, readOutput } from './output.ts'
-import { consoleHead, consoleTail, imageLine, runningImage } from './running.ts'
-import { seedArchive, seedOf } from './seed.ts'
+import { BOOT, memoryOf, prepareImages } from './images.ts'
+import { consoleHead, consoleTail, runningImage } from './running.ts'
 import { shellWord } from './words.ts'
 
 export interface DriverPlaces {
@@ -34,36 +31,20 @@ export function qemuDriver(group: Group, options: QemuOptions, { project, root }
     stopMs: options.stopSeconds * 1000,
 
     prepare: async (guest, folder, generation, directory, signal) => {
-      const output = await readOutput(generation)
-      const { boot, image } = output
-      if (boot.kernel === undefined || boot.initrd === undefined)
-        throw new Stage5Error(
-          'S5_KERNEL_MISSING',
-          `${generation.name}: ${generation.directory} has no kernel`,
-          {
-            hint: 'set kernel: in the profile',
-          },
-        )
-      const take = async (name: string, as: string): Promise<void> =>
-        await bring(generation, output, name, join(directory, as), signal)
-      await take(boot.kernel, 'kernel')
-      await take(boot.initrd, 'initramfs')
-      if (boot.base !== undefined) await take(boot.base, 'base')
-      if (boot.verity !== undefined) await take(boot.verity, 'verity')
-      const disks = await dataDisks(folder, generation, output, group.data ?? {}, signal)
-      const initrd = join(directory, 'initrd')
-      const seed = await seedOf(guest, group, folder, project)
-      await writeFile(initrd, '', { mode: 0o600 })
-      await copyFile(join(directory, 'initramfs'), initrd)
-      const { length } = await readFile(initrd)
-      await appendFile(initrd, Buffer.concat([cpioPadding(length), seedArchive(seed)]))
-
+      const images = await prepareImages(
+        guest,
+        group,
+        folder,
+        generation,
+        directory,
+        { append: options.append, project },
+        signal,
+      )
+      const { boot, image, disks, words } = images
       const arch = image.arch as GuestArch
       const cacheFile = join(root, '.accel.json')
       const accel = options.accel === 'auto' ? await probeAccel({ arch, signal, cacheFile }) : options.accel
       const here = `gen/${generation.name}`
-      const words = (boot.cmdline ?? '').split(/\s+/).filter((word) => word !== '')
-      const append = options.append.map((word) => filled(word, guest.values))
       const spec: GuestSpec = {
         arch,
         kernel: `${here}/kernel`,
@@ -71,8 +52,8 @@ export function qemuDriver(group: Group, options: QemuOptions, { project, root }
         ...(boot.base !== undefined && { base: `${here}/base` }),
         ...(boot.verity !== undefined && { verity: `${here}/verity` }),
         data: disks,
-        cmdline: [...words, ...append, `stage5.generation=${generation.name}`, `stage5.boot=${BOOT}`],
-        memoryMiB: options.memory === 0 ? boot.memory : Math.ceil(options.memory / 2 ** 20),
+        cmdline: words,
+        memoryMiB: memoryOf(options.memory, images),
         forwards: options.forward.map((text) => forward(filled(text, guest.values))),
         network: true,
         accel,
@@ -88,8 +69,6 @@ export function qemuDriver(group: Group, options: QemuOptions, { project, root }
       }
       const command = qemuArguments(spec).map(shellWord).join(' ').replace(BOOT, `'"$1"'`)
       await writeFile(join(directory, 'run'), `umask 077\nexec ${command}\n`)
-      await mkdir(folder.file('run'), { recursive: true, mode: 0o700 })
-      await writeFile(join(directory, 'image'), `${imageLine(image)}\n`)
     },
 
     ask: async (_, folder) => {
@@ -123,9 +102,6 @@ export function qemuDriver(group: Group, options: QemuOptions, { project, root }
   }
   return hostedDriver(backend, { root, checks: group.health })
 }
-
-/** Stands in the command where the boot id of each start goes. */
-const BOOT = '@stage5-boot-id@'
 
 function forward(text: string): { host: number; guest: number } {
   const [host, guest] = text.split(':').map(Number)
