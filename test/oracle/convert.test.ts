@@ -10,7 +10,7 @@ import { temporaryDirectory } from '../../src/host/temp.ts'
 import { type Ran, stage5 } from '../helpers/console.ts'
 import { type Built, buildProfile, cannotBoot, shell } from '../helpers/guest.ts'
 
-const DEADLINE_MS = 150_000
+const DEADLINE_MS = 400_000
 const STORE = process.env['STAGE5_STORE'] ?? resolve(import.meta.dirname, '../.tmp/store')
 const project = temporaryDirectory()
 process.on('exit', () => project[Symbol.dispose]())
