@@ -87,7 +87,7 @@ export function perform(call: CallDriver, options: PerformerOptions): Performer 
     now?.abort.abort(new Error('something else is wanted of the guest'))
     if (action.kind === 'prepare') prepared.delete(guest)
     const abort = new AbortController()
-    const end = one(action, AbortSignal.any([signal, abort.signal]), now?.end)
+    const end = one(action, abort.signal, now?.end)
       .catch(() => undefined)
       .finally(() => {
         if (running.get(guest)?.abort === abort) running.delete(guest)
@@ -95,8 +95,15 @@ export function perform(call: CallDriver, options: PerformerOptions): Performer 
     running.set(guest, { key, abort, end })
   }
 
+  const stopAll = (why: unknown): void => {
+    for (const { abort } of running.values()) abort.abort(why)
+  }
+  // One listener for all calls: a composite signal for each of thousands costs more than the calls.
+  signal.addEventListener('abort', () => stopAll(signal.reason), { once: true })
+
   return {
     start: (actions) => {
+      if (signal.aborted) return
       for (const action of actions) startOne(action)
     },
     prepared,
@@ -105,7 +112,7 @@ export function perform(call: CallDriver, options: PerformerOptions): Performer 
     },
     running: () => running.size,
     stop: async () => {
-      for (const { abort } of running.values()) abort.abort(new Error('the controller stops'))
+      stopAll(new Error('the controller stops'))
       await Promise.all([...running.values()].map(({ end }) => end))
     },
   }
