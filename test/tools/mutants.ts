@@ -18,6 +18,9 @@ interface Mutant {
 const TREE = 'test/tree/*.test.ts'
 const UNPACK_GENTOO = 'test/repo/unpack-gentoo.test.ts'
 const BINHOST = 'test/repo/binhost.test.ts'
+const FLEETLOCK = 'test/deploy/fleetlock.test.ts'
+const WIRE = 'test/engine/etcd-wire.test.ts'
+const SQLITE = 'test/engine/sqlite.test.ts'
 const MUTANTS: readonly Mutant[] = [
   { file: 'tree/tree.ts', search: 'a === 47 ? -1 : a', replace: 'a', tests: TREE },
   { file: 'tree/tree.ts', search: "while (path.includes('/'))", replace: "while (path !== '')", tests: TREE },
@@ -116,6 +119,20 @@ const MUTANTS: readonly Mutant[] = [
     replace: 'if (done)',
     tests: 'test/cli/bad-machine.test.ts',
   },
+  {
+    file: 'deploy/lock-queue.ts',
+    search: "[{ key, target: 'mod', equal: stored?.modRevision ?? 0n }]",
+    replace: '[]',
+    tests: FLEETLOCK,
+  },
+  {
+    file: 'fleet/fleetlock.ts',
+    search: '>= budget',
+    replace: '> budget',
+    tests: 'test/fleet/fleetlock.test.ts',
+  },
+  { file: 'engine/etcd-wire.ts', search: "'MOD', mod_revision", replace: "'MOD', modrevision", tests: WIRE },
+  { file: 'engine/sqlite-tables.ts', search: 'after + 1n <', replace: 'after <', tests: SQLITE },
 ]
 
 const top = resolve(import.meta.dirname, '../..')
