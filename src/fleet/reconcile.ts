@@ -129,6 +129,8 @@ function offer(group: Group, run: Run, view: View, moves: Map<string, Move>): vo
     if (moves.has(name)) continue
     const isReturn = run.isReturning && isToReturn(member, rollout)
     if (!isReturn && (standing !== 'open' || wave > run.offerUpTo)) continue
+    // What it runs must be known before it is led away from it: that is where it goes back to.
+    if (document.good === '' && !view.observed.has(name)) continue
     const want = isReturn ? document.previous : rollout.to
     const good = document.good || knownGood(name, view)
     if (good === want) {
@@ -160,6 +162,11 @@ function knownGood(name: string, view: View): string {
   return ''
 }
 
+function isKnown(name: string, { good }: GuestDocument, view: View): boolean {
+  const seen = view.observed.get(name)
+  return seen !== undefined && (good !== '' || seen.power !== 'unknown')
+}
+
 /** Slots, to those who are down already first: they lose nothing. */
 function grant(group: Group, run: Run, view: View, moves: Map<string, Move>): void {
   if (run.grantUpTo < 0 && !run.isReturning) return
@@ -170,7 +177,7 @@ function grant(group: Group, run: Run, view: View, moves: Map<string, Move>): vo
       document.state === 'staged' &&
       document.rollout === run.progress.rollout.id &&
       (run.isReturning || wave <= run.grantUpTo) &&
-      view.observed.has(name) &&
+      isKnown(name, document, view) &&
       !moves.has(name),
   )
   if (waiting.length === 0) return
@@ -190,6 +197,7 @@ function grant(group: Group, run: Run, view: View, moves: Map<string, Move>): vo
     if (!isDown) away++
     const next: GuestDocument = {
       ...document,
+      good: document.good || knownGood(name, view),
       state: 'granted',
       bootId: view.observed.get(name)?.bootId ?? '',
       why: `to be started on ${document.want}`,

@@ -300,3 +300,25 @@ test('status tells each waiting guest why', () => {
   assert.match(text, /waits for a slot: a-\d is away, 1 may/)
   assert.match(text, /a-\d, a-\d: waits for all, now wave-1/)
 })
+
+test('a guest is not led away from what it runs before that is known', () => {
+  const { until, toy, truth, pass } = scene(
+    [group('a', 2, { ...ONE, allowedFailures: { count: 2 } })],
+    (_, generation) => (generation === 'g2-new' ? 'falls-back' : 'none'),
+  )
+  for (let left = 20; left > 0; left--) pass({ observed: new Map() })
+  assert.equal(toy.guestNow('a-1'), undefined)
+  const silent = new Map(
+    ['a-1', 'a-2'].map((name) => [
+      name,
+      { ...truth.status(name), power: 'unknown' as const, digest: '', bootId: '' },
+    ]),
+  )
+  for (let left = 20; left > 0; left--) pass({ observed: silent })
+  assert.equal(truth.boots.length, 0)
+  until('rolled-back')
+  for (const name of ['a-1', 'a-2']) {
+    assert.equal(toy.guestNow(name)?.good, 'g1-old')
+    assert.equal(truth.running(name).runs, 'g1-old')
+  }
+})
