@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { Stage5Error } from '../base/errors.ts'
 import { nearest } from '../base/near.ts'
 import type { DriverGeneration, DriverGuest, GuestDriver, Observed } from '../deploy/driver.ts'
-import { dataDisks, growDisk } from '../deploy/drivers/data.ts'
+import { dataDisks, growDisk, type Templates } from '../deploy/drivers/data.ts'
 import { type GuestFolder, guestFolder, machineId } from '../deploy/drivers/folder.ts'
 import { startedOf } from '../deploy/drivers/keeper.ts'
 import { guestsRoot } from '../deploy/drivers/open.ts'
@@ -92,11 +92,13 @@ export async function createGuest(
   world: World,
   { group, folder }: FoundGuest,
   generation: DriverGeneration | undefined,
+  templates: Templates,
 ): Promise<void> {
   await folder.exclusively(world.signal, async () => {
     await machineId(folder)
     if (!generation || (group.driver.kind !== 'qemu' && group.driver.kind !== 'libvirt')) return
-    await dataDisks(folder, generation, await readOutput(generation), group.data ?? {}, world.signal)
+    const output = await readOutput(generation)
+    await dataDisks(folder, generation, output, group.data ?? {}, world.signal, templates)
   })
 }
 

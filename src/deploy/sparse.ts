@@ -6,7 +6,7 @@ export interface SparseFile {
   readonly parts: readonly { readonly offset: number; readonly bytes: Uint8Array }[]
 }
 
-const STEP = 65_536
+const STEP = 262_144
 
 /** Everything that is not zero, in memory. */
 export async function readSparse(path: string): Promise<SparseFile> {

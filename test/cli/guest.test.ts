@@ -90,6 +90,10 @@ test('a guest is created, started, seen, stopped and retired', async (t) => {
         ['shop-2', 'off'],
       ],
     )
+    mkdirSync(join(folder, 'data'), { recursive: true })
+    writeFileSync(join(folder, 'data/keep.ext4'), '')
+    const grown = await stage5(project.directory, ['guest', 'grow', 'shop-1', 'keep', '32M'])
+    assert.match(grown.stderr, /shop-1 is running: its disks are in use[^]*S5_GUEST_RUNNING/)
     await expectConsole(t, 'guest-console-none', project.directory, ['guest', 'console', 'shop-1'])
   } finally {
     await stage5(project.directory, ['guest', 'stop', 'shop-1'])

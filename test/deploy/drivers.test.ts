@@ -94,3 +94,15 @@ test('an output that is not what its generation says is refused before anything 
   )
   assert.equal((await driver.status(guest, t.signal)).power, 'off')
 })
+
+test('a token is remembered by the guest, not by who gave it', async (t) => {
+  using folder = temporaryDirectory()
+  const { driver, guest, first, second } = openExec(folder.path)
+  await driver.switchTo(guest, first, 5, 3, t.signal)
+  const later = openExec(folder.path).driver
+  await assert.rejects(later.switchTo(guest, second, 4, 3, t.signal), (error) => {
+    assert.ok(isStage5Error(error, 'S5_TOKEN_STALE'))
+    assert.deepEqual(error.data, { guest: 'toy-1', expected: 5, found: 4 })
+    return true
+  })
+})

@@ -3,6 +3,7 @@ import { createReadStream, existsSync } from 'node:fs'
 import { readdir, stat } from 'node:fs/promises'
 import { Stage5Error } from '../../base/errors.ts'
 import type { Json } from '../../base/json.ts'
+import type { Templates } from '../../deploy/drivers/data.ts'
 import { startedOf } from '../../deploy/drivers/keeper.ts'
 import { connectUnix } from '../../deploy/qmp.ts'
 import type { Group } from '../../resolve/group.ts'
@@ -166,8 +167,9 @@ async function create(world: World, groups: readonly Group[], words: Words): Pro
   for (const { group } of found)
     if (!generations.has(group) && (group.driver.kind === 'qemu' || group.driver.kind === 'libvirt'))
       generations.set(group, await generationFor(world, group, named))
+  const templates: Templates = new Map()
   await Promise.all(
-    found.map((one) => world.limit(() => createGuest(world, one, generations.get(one.group)))),
+    found.map((one) => world.limit(() => createGuest(world, one, generations.get(one.group), templates))),
   )
   return {
     data: { guests: found.map(({ guest: { name } }) => name) },

@@ -13,6 +13,7 @@ const BLOCK = 4096
 /**
  * Disks in the order of the manifest, as paths in the guest's folder.
  * @param sizes bytes of areas that differ from the profile
+ * @param templates shared by callers that make the disks of many guests
  */
 export async function dataDisks(
   folder: GuestFolder,
@@ -20,6 +21,7 @@ export async function dataDisks(
   output: GuestOutput,
   sizes: Readonly<Record<string, number>>,
   signal: AbortSignal,
+  templates: Templates = new Map(),
 ): Promise<string[]> {
   const disks: string[] = []
   for (const { name, file } of output.boot.data) {
@@ -27,12 +29,29 @@ export async function dataDisks(
     disks.push(disk)
     if (statSync(folder.file(disk), { throwIfNoEntry: false })) continue
     await mkdir(folder.file('data'), { recursive: true, mode: 0o700 })
-    const template = folder.file('data', `.${name}.template`)
-    await bring(generation, output, file, template, signal)
-    await makeDisk(await readSparse(template), folder.file(disk), sizes[name], signal)
-    await rm(template)
+    const key = `${generation.manifest} ${file}`
+    const known = templates.get(key) ?? takeTemplate(folder, generation, output, file, signal)
+    templates.set(key, known)
+    await makeDisk(await known, folder.file(disk), sizes[name], signal)
   }
   return disks
+}
+
+/** Templates that were proved and read already, for many guests at once. */
+export type Templates = Map<string, Promise<SparseFile>>
+
+async function takeTemplate(
+  folder: GuestFolder,
+  generation: DriverGeneration,
+  output: GuestOutput,
+  file: string,
+  signal: AbortSignal,
+): Promise<SparseFile> {
+  const path = folder.file('data', `.${file}.template`)
+  await bring(generation, output, file, path, signal)
+  const template = await readSparse(path)
+  await rm(path)
+  return template
 }
 
 /** A disk of its own at `target`, which is whole or not there. */
