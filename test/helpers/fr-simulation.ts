@@ -1,5 +1,6 @@
 /** A fleet in a folder: guests behind a socket, an engine on disk, its recorded history, and controllers that die. */
 import { spawn } from 'node:child_process'
+import { hash } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -11,7 +12,7 @@ import { groupsLine } from '../../src/fleet/history.ts'
 import { monotonicMs } from '../../src/host/clock.ts'
 import type { Group } from '../../src/resolve/group.ts'
 import type { ControllerSpec } from './fr-controller.ts'
-import { rollout } from './fr-fleet.ts'
+import { group, rollout } from './fr-fleet.ts'
 import { serveTruth } from './fr-site.ts'
 import { type Fault, generationsOf, makeTruth, type Truth } from './fr-truth.ts'
 
@@ -145,4 +146,44 @@ export async function simulate(options: SimulationOptions): Promise<Simulated> {
   } finally {
     rmSync(directory, { recursive: true, force: true })
   }
+}
+
+const FAULTS: readonly Fault[] = [
+  'hangs',
+  'wrong',
+  'sick',
+  'sick-later',
+  'stage-fails',
+  'stage-flaky',
+  'slow',
+  'falls-back',
+]
+
+/** 5 % of the guests, every kind alike. */
+export function faultOf(guest: string, generation: string): Fault {
+  if (generation !== 'g2-new') return 'none'
+  const share = Number.parseInt(hash('sha256', `c ${guest}`).slice(0, 8), 16)
+  return share % 100 < 5 ? (FAULTS[Math.floor(share / 100) % FAULTS.length] as Fault) : 'none'
+}
+
+export function fleet(groups: number, size: number): readonly Group[] {
+  const change = {
+    maxUnavailable: { percent: 20 },
+    allowedFailures: { percent: 40 },
+    waves: [{ percent: 10 }, { percent: 100 }],
+    soakSeconds: 1,
+    // Longer than it takes to notice that a leader is dead: a deadline does not wait for the next one.
+    bootSeconds: 6,
+    recoverSeconds: 6,
+  }
+  return Array.from({ length: groups }, (_, at) => group(`g${at}`, size, change))
+}
+
+/** What is recorded is what runs. */
+export function differences({ guests, truth }: Simulated): string[] {
+  return [...guests].flatMap(([name, { good }]) => {
+    const { good: kept, runs, isUp } = truth.running(name)
+    if (good === kept && runs === kept && isUp) return []
+    return [`${name}: recorded ${good}, keeps ${kept}, runs ${runs}, ${isUp ? 'up' : 'down'}`]
+  })
 }
