@@ -43,6 +43,8 @@ try {
   counts['packages'] = debs.length
   startUp()
   fleetLock()
+  dataDisks()
+  waves()
   const folder = unpack(debs)
   emission(folder, 3, 2)
   if (!process.argv.includes('--quick')) {
@@ -73,6 +75,39 @@ function fleetLock(): void {
   const work = 'FleetLock: 1,000 guests, 50 slots, a replica and the leader killed'
   rows.push({ work, ours: { ...cost, seconds }, rival: 'ideal: 20 times 0.4 s', theirs, aim: 2 })
   counts['FleetLock: writes for 1,000 guests'] = writes
+}
+
+/** A wave of a tenth of the guests on the embedded engine; what grows with them is said per updated guest. */
+function waves(): void {
+  for (const guests of process.argv.includes('--quick') ? [1000, 10_000] : [1000, 10_000, 100_000]) {
+    const answer = join(directory, 'rollout.json')
+    const words = [process.execPath, '--max-old-space-size=4096', join(HERE, 'rollout.ts'), String(guests)]
+    measure(words, { output: answer })
+    const found = JSON.parse(readFileSync(answer, 'utf8')) as Record<string, number>
+    for (const name of ['seconds', 'decision, ms', 'requests per updated guest', 'peak MiB'])
+      counts[`rollout, a wave among ${guests} guests: ${name}`] = found[name] as number
+  }
+}
+
+/** What guests get when they are made; each of ours is on the disk when it has its name. */
+function dataDisks(): void {
+  const template = join(directory, 'template.ext4')
+  execFileSync('truncate', ['-s', '1G', template])
+  execFileSync('/sbin/mke2fs', ['-q', '-F', '-t', 'ext4', template])
+  const own = join(directory, 'disks')
+  const copies = join(directory, 'copies')
+  for (const folder of [own, copies]) mkdirSync(folder)
+  const ours = measure([process.execPath, resolve(HERE, 'data-disks.ts'), template, own])
+  const loop = `for n in $(seq 1000); do cp --sparse=always '${template}' '${copies}'/$n; done; sync -f '${copies}'`
+  const theirs = measure(['sh', '-ec', loop])
+  for (const folder of [own, copies]) rmSync(folder, { recursive: true })
+  rows.push({
+    work: '1,000 sparse data disks of 1 GiB',
+    ours,
+    rival: 'cp --sparse=always',
+    theirs,
+    aim: 1,
+  })
 }
 
 function unpack(debs: readonly string[]): string {

@@ -3,6 +3,7 @@ import { createReadStream, existsSync } from 'node:fs'
 import { readdir, stat } from 'node:fs/promises'
 import { Stage5Error } from '../../base/errors.ts'
 import type { Json } from '../../base/json.ts'
+import { consoleFeed } from '../../deploy/console.ts'
 import type { Templates } from '../../deploy/drivers/data.ts'
 import { startedOf } from '../../deploy/drivers/keeper.ts'
 import { connectUnix } from '../../deploy/qmp.ts'
@@ -253,10 +254,12 @@ async function log(world: World, groups: readonly Group[], words: Words): Promis
     throw new Stage5Error('S5_GUEST_OFF', `${name} has not been started here`, {
       hint: `stage5 guest start ${name}`,
     })
+  const feed = consoleFeed()
+  for await (const bytes of createReadStream(path)) feed.push(bytes as Buffer)
+  feed.end()
   let text = ''
-  for await (const bytes of createReadStream(path, { encoding: 'utf8' })) text += bytes as string
-  text = text.replaceAll('\r', '')
-  return { data: { name, text }, text: text === '' || text.endsWith('\n') ? text : `${text}\n` }
+  for await (const line of feed.console.lines()) text += `${line}\n`
+  return { data: { name, text }, text }
 }
 
 async function grow(world: World, groups: readonly Group[], words: Words): Promise<Result> {
