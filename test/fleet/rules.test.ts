@@ -4,6 +4,7 @@ import { test } from 'node:test'
 import { type GuestDocument, KEYS, NEW_GUEST } from '../../src/fleet/documents.ts'
 import { reconcile } from '../../src/fleet/reconcile.ts'
 import { statusOf } from '../../src/fleet/status.ts'
+import { rankOf } from '../../src/fleet/waves.ts'
 import { printStatus } from '../../src/fleet/status-text.ts'
 import { group, rollout } from '../helpers/fr-fleet.ts'
 import { findings, scene } from '../helpers/fr-scene.ts'
@@ -321,4 +322,45 @@ test('a guest is not led away from what it runs before that is known', () => {
     assert.equal(toy.guestNow(name)?.good, 'g1-old')
     assert.equal(truth.running(name).runs, 'g1-old')
   }
+})
+
+test('while as many are down as may be away, nobody healthy is restarted', () => {
+  const web = group('a', 6, { waves: [{ count: 2 }, { percent: 100 }], maxUnavailable: { count: 2 } })
+  const { until, toy, truth, pass } = scene([web], () => 'none')
+  const down = new Set(rankOf('r1', web).slice(4))
+  const observed = new Map(
+    web.guests.map(({ name }) => [
+      name,
+      down.has(name) ? { ...truth.status(name), health: 'fail' as const } : truth.status(name),
+    ]),
+  )
+  until('wave', { observed })
+  for (let left = 40; left > 0; left--) pass({ observed })
+  assert.equal(truth.boots.length, 0)
+  assert.equal(toy.rolloutNow().state, 'wave')
+  until('completed')
+})
+
+test('what claims to run the new generation without having been started again is not believed', () => {
+  const { until, toy, truth, pass } = scene([group('a', 1, { ...ONE, bootSeconds: 2 })], () => 'none')
+  const before = truth.status('a-1').bootId
+  until('wave')
+  const claims = () =>
+    new Map([
+      [
+        'a-1',
+        {
+          ...truth.status('a-1'),
+          power: 'on' as const,
+          bootId: before,
+          digest: 'sha256:g2-new',
+          health: 'pass' as const,
+        },
+      ],
+    ])
+  pass()
+  for (let left = 5; left > 0; left--) pass({ observed: claims() })
+  assert.match(toy.guestNow('a-1')?.state ?? '', /^(granted|switching)$/)
+  for (let left = 6; left > 0; left--) pass({ observed: claims() })
+  assert.equal(toy.guestNow('a-1')?.state, 'recovering')
 })

@@ -16,6 +16,7 @@ interface Mutant {
 }
 
 const TREE = 'test/tree/*.test.ts'
+const FLEET = 'test/fleet/{rules,waves,rollout}.test.ts'
 const UNPACK_GENTOO = 'test/repo/unpack-gentoo.test.ts'
 const BINHOST = 'test/repo/binhost.test.ts'
 const FLEETLOCK = 'test/deploy/fleetlock.test.ts'
@@ -133,6 +134,66 @@ const MUTANTS: readonly Mutant[] = [
   },
   { file: 'engine/etcd-wire.ts', search: "'MOD', mod_revision", replace: "'MOD', modrevision", tests: WIRE },
   { file: 'engine/sqlite-tables.ts', search: 'after + 1n <', replace: 'after <', tests: SQLITE },
+  {
+    file: 'fleet/waves.ts',
+    search: 'Math.max(1, roundDown(group.maxUnavailable, size))',
+    replace: 'roundDown(group.maxUnavailable, size)',
+    tests: FLEET,
+  },
+  { file: 'fleet/waves.ts', search: 'canary ? 1 : 0', replace: 'canary ? 0 : 0', tests: FLEET },
+  {
+    file: 'fleet/flight.ts',
+    search: 'seen.bootId !== bootId &&\n    seen.digest',
+    replace: 'seen.digest',
+    tests: FLEET,
+  },
+  { file: 'fleet/flight.ts', search: 'seen.digest === manifests.get(want)', replace: 'true', tests: FLEET },
+  {
+    file: 'fleet/flight.ts',
+    search: 'if (extended) return goBack',
+    replace: 'if (!extended) return goBack',
+    tests: FLEET,
+  },
+  {
+    file: 'fleet/flight.ts',
+    search: 'isPulled || bad.includes(want) ? bad',
+    replace: 'true ? bad',
+    tests: FLEET,
+  },
+  { file: 'fleet/reconcile.ts', search: '|| (!isDown && away >= budget)', replace: '', tests: FLEET },
+  {
+    file: 'fleet/reconcile.ts',
+    search: "if (slot === 'free') held.delete(guest)",
+    replace: 'held.delete(guest)',
+    tests: FLEET,
+  },
+  { file: 'fleet/reconcile.ts', search: 'seq++', replace: 'seq += 0', tests: FLEET },
+  {
+    file: 'fleet/steer.ts',
+    search: 'approvedWave(progress, view) <= rollout.wave',
+    replace: 'false',
+    tests: FLEET,
+  },
+  { file: 'fleet/steer.ts', search: "verdict.kind === 'inconclusive'", replace: 'false', tests: FLEET },
+  {
+    file: 'fleet/progress.ts',
+    search: 'failed.length > forgiven',
+    replace: 'failed.length > forgiven + 1',
+    tests: FLEET,
+  },
+  {
+    file: 'fleet/progress.ts',
+    search: 'isOver && failures > 0 && done === 0',
+    replace: 'false',
+    tests: FLEET,
+  },
+  {
+    file: 'fleet/progress.ts',
+    search: 'if (bad.includes(to)) return isOurs',
+    replace: "if (bad.includes('')) return isOurs",
+    tests: FLEET,
+  },
+  { file: 'fleet/windows.ts', search: 'since < length', replace: 'since <= length', tests: FLEET },
 ]
 
 const top = resolve(import.meta.dirname, '../..')
