@@ -56,7 +56,7 @@ export function openBench(given: string): Omit<Bench, keyof AsyncDisposable> {
     type: 'qemu',
     append: [],
     interface: "<interface type='user'><model type='virtio'/></interface>",
-    stopSeconds: 20,
+    stopSeconds: 3,
   }
   const toys = group(
     { kind: 'libvirt', options },

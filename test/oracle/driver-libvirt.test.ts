@@ -30,5 +30,5 @@ driverContract(
       },
     }
   },
-  { tries: 1, killMs: [], parts: ['once', 'stale'] },
+  { tries: 1, killMs: [], parts: ['once'] },
 )
