@@ -179,6 +179,10 @@ export const CODES = {
     summary: 'One package has a directory where another has something else.',
     help: 'Both owners are named. A symlink to a directory is followed inside the root; anything else must be decided in the profile.',
   },
+  S5_METADATA_REFUSED: {
+    summary: 'Signed metadata of what is published was not believed.',
+    help: 'The word after the file name says why: malformed, unsigned (too few of the keys of its role signed it as it is), rollback (older than what was seen before), expired, or mismatch (not the file that other signed metadata names). Nothing of it was used. Guests stay on what they run. Expired metadata is signed anew by `stage5 trust refresh`; for the others look for who wrote to the server.',
+  },
   S5_MODULE_MISSING: {
     summary:
       'A kernel module that the guest needs is neither in the kernel package nor built into the kernel.',

@@ -16,6 +16,7 @@ export const COMMANDS: { readonly [name: string]: () => Promise<Command> } = {
   group: async () => (await import('./group.ts')).group,
   guest: async () => (await import('./guest.ts')).guest,
   fleetlock: async () => (await import('./fleetlock.ts')).fleetlock,
+  serve: async () => (await import('./serve.ts')).serve,
   diff: async () => (await import('./diff.ts')).diff,
   delta: async () => (await import('./delta.ts')).delta,
   patch: async () => (await import('./delta.ts')).patch,
