@@ -2,7 +2,7 @@
 import { closeSync, constants, openSync, readSync } from 'node:fs'
 import { hash } from 'node:crypto'
 import { errnoOf } from '../host/disk.ts'
-import type { FileNode } from './dedupe-scan.ts'
+import type { Place } from './dedupe-scan.ts'
 
 /** Files up to this size are read whole. */
 const SMALL = 1 << 16
@@ -10,45 +10,50 @@ const PIECE = 1 << 18
 /** Larger files that are open at once. */
 const OPEN = 64
 
+/** Files of one size that may be equal. */
+export interface Likely {
+  readonly size: number
+  readonly places: readonly Place[]
+}
+
 export interface Comparer {
-  /** Classes of at least two equal files, in the order of `bucket`. A file that cannot be read is equal to none. */
-  classes(bucket: readonly FileNode[]): readonly (readonly FileNode[])[]
+  /** Classes of at least two equal files, each as numbers of places, ascending. A file that cannot be read is equal to none. */
+  readonly classes: (likely: Likely) => number[][]
 }
 
 export function comparer(): Comparer {
   const first = Buffer.allocUnsafeSlow(PIECE)
   const second = Buffer.allocUnsafeSlow(PIECE)
   return {
-    classes: (bucket) => {
-      const size = (bucket[0] as FileNode).size
-      const found = size <= SMALL ? small(bucket, size) : large(bucket, size)
+    classes: ({ size, places }) => {
+      const found = size <= SMALL ? small(places, size) : large(places, size)
       return found.filter((list) => list.length > 1)
     },
   }
 
-  function small(bucket: readonly FileNode[], size: number): FileNode[][] {
-    const same: FileNode[] = []
-    const others = new Map<string, FileNode[]>()
-    for (const node of bucket) {
+  function small(places: readonly Place[], size: number): number[][] {
+    const same: number[] = []
+    const others = new Map<string, number[]>()
+    for (const [at, place] of places.entries()) {
       const bytes = same.length === 0 ? first : second
-      if (!readWhole(node, bytes, size)) continue
+      if (!readWhole(place, bytes, size)) continue
       if (same.length === 0 || first.compare(second, 0, size, 0, size) === 0) {
-        same.push(node)
+        same.push(at)
         continue
       }
       const key = hash('sha256', bytes.subarray(0, size), 'base64')
       const list = others.get(key)
-      if (list) list.push(node)
-      else others.set(key, [node])
+      if (list) list.push(at)
+      else others.set(key, [at])
     }
     return [same, ...others.values()]
   }
 
-  function large(bucket: readonly FileNode[], size: number): FileNode[][] {
-    const found: FileNode[][] = []
-    let rest = [...bucket]
+  function large(places: readonly Place[], size: number): number[][] {
+    const found: number[][] = []
+    let rest = [...places.keys()]
     while (rest.length > 1) {
-      const [same, different] = likeFirst(rest, size)
+      const [same, different] = likeFirst(places, rest, size)
       found.push(same)
       rest = different
     }
@@ -56,28 +61,32 @@ export function comparer(): Comparer {
   }
 
   /** Files equal to the first, and the others, in step: a piece of each before the next piece. */
-  function likeFirst(nodes: readonly FileNode[], size: number): [FileNode[], FileNode[]] {
-    const [leader, ...followers] = nodes as [FileNode, ...FileNode[]]
+  function likeFirst(
+    places: readonly Place[],
+    numbers: readonly number[],
+    size: number,
+  ): [same: number[], different: number[]] {
+    const [leader, ...followers] = numbers as [number, ...number[]]
     const same = [leader]
-    const different: FileNode[] = []
+    const different: number[] = []
     for (let from = 0; from < followers.length; from += OPEN) {
-      const files = new Map<FileNode, number>()
-      const lead = open(leader)
+      const files = new Map<number, number>()
+      const lead = open(places[leader] as Place)
       if (lead === undefined) return [[], followers]
       try {
-        for (const node of followers.slice(from, from + OPEN)) {
-          const fd = open(node)
-          if (fd !== undefined) files.set(node, fd)
+        for (const number of followers.slice(from, from + OPEN)) {
+          const fd = open(places[number] as Place)
+          if (fd !== undefined) files.set(number, fd)
         }
         for (let at = 0; at < size && files.size > 0; at += PIECE) {
           const length = Math.min(PIECE, size - at)
           if (!readPart(lead, first, length, at)) return [[], followers]
-          for (const [node, fd] of files) {
+          for (const [number, fd] of files) {
             const isWhole = readPart(fd, second, length, at)
             if (isWhole && first.compare(second, 0, length, 0, length) === 0) continue
             closeSync(fd)
-            files.delete(node)
-            if (isWhole) different.push(node)
+            files.delete(number)
+            if (isWhole) different.push(number)
           }
         }
         same.push(...files.keys())
@@ -93,18 +102,18 @@ export function comparer(): Comparer {
 const FLAGS = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
 
 /** Without moving the time of access, which only the owner may ask for. */
-function open({ names: [name] }: FileNode): number | undefined {
+function open(place: Place): number | undefined {
   for (const flags of [FLAGS | constants.O_NOATIME, FLAGS])
     try {
-      return openSync(name?.place as string, flags)
+      return openSync(place, flags)
     } catch (error) {
       if (errnoOf(error) !== 'EPERM') return undefined
     }
   return undefined
 }
 
-function readWhole(node: FileNode, bytes: Buffer, size: number): boolean {
-  const fd = open(node)
+function readWhole(place: Place, bytes: Buffer, size: number): boolean {
+  const fd = open(place)
   if (fd === undefined) return false
   try {
     return readPart(fd, bytes, size, 0)

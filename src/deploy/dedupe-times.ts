@@ -6,14 +6,16 @@
  * those folders back that nobody changed since.
  */
 import {
-  appendFileSync,
   type BigIntStats,
+  closeSync,
   lstatSync,
   mkdirSync,
+  openSync,
   readdirSync,
   readFileSync,
   rmSync,
   utimesSync,
+  writeSync,
 } from 'node:fs'
 import { join } from 'node:path'
 import { run } from '../host/run.ts'
@@ -31,17 +33,22 @@ type Times = Pick<BigIntStats, 'atimeNs' | 'mtimeNs'>
 export function openFolderTimes(journals: string): FolderTimes {
   const times = new Map<string, Times>()
   const journal = join(journals, String(process.pid))
+  let fd: number | undefined
   return {
     remember: (folder) => {
-      const path = bytesOf(folder)
+      const path = byteString(folder)
       if (times.has(path)) return
       const found = lstatSync(folder, { bigint: true })
-      if (times.size === 0) mkdirSync(journals, { recursive: true, mode: 0o700 })
-      appendFileSync(journal, `${found.atimeNs} ${found.mtimeNs} ${JSON.stringify(path)}\n`)
+      if (fd === undefined) {
+        mkdirSync(journals, { recursive: true, mode: 0o700 })
+        fd = openSync(journal, 'a', 0o600)
+      }
+      writeSync(fd, `${found.atimeNs} ${found.mtimeNs} ${JSON.stringify(path)}\n`)
       times.set(path, found)
     },
     restore: async () => {
-      if (times.size === 0) return
+      if (fd === undefined) return
+      closeSync(fd)
       await putBack(times)
       rmSync(journal, { force: true })
     },
@@ -81,24 +88,36 @@ function readNames(journals: string): readonly string[] {
 }
 
 const SECOND = 1_000_000_000n
+/** Folders for one process; a path may have 4 kB, and all of them 2 MB. */
+const TOUCHED = 256
 
 /** Node gives times as floating-point seconds, which lose the last hundreds of nanoseconds; touch does not. */
 async function putBack(times: ReadonlyMap<string, Times>): Promise<void> {
-  const exact: Buffer[] = []
+  const exact = new Map<bigint, Buffer[]>()
   for (const [path, { atimeNs, mtimeNs }] of times) {
     const folder = Buffer.from(path, 'latin1')
     if (lstatSync(folder, { bigint: true }).mtimeNs === mtimeNs) continue
     utimesSync(folder, Number(atimeNs) / 1e9, Number(mtimeNs) / 1e9)
     if (lstatSync(folder, { bigint: true }).mtimeNs === mtimeNs) continue
-    const time = `${mtimeNs / SECOND}.${String(mtimeNs % SECOND).padStart(9, '0')}`
-    exact.push(Buffer.from(`touch -c -m -d @${time} -- '${path.replaceAll("'", "'\\''")}'\n`, 'latin1'))
+    const quoted = Buffer.from(` '${path.replaceAll("'", "'\\''")}'`, 'latin1')
+    const sameTime = exact.get(mtimeNs)
+    if (sameTime) sameTime.push(quoted)
+    else exact.set(mtimeNs, [quoted])
   }
-  if (exact.length > 0) await run(['sh', '-e'], { input: Buffer.concat(exact) })
+  if (exact.size === 0) return
+  const lines: Buffer[] = []
+  for (const [mtimeNs, quoted] of exact) {
+    const time = `${mtimeNs / SECOND}.${String(mtimeNs % SECOND).padStart(9, '0')}`
+    for (let at = 0; at < quoted.length; at += TOUCHED) {
+      const folders = quoted.slice(at, at + TOUCHED)
+      lines.push(Buffer.from(`touch -c -m -d @${time} --`), ...folders, Buffer.from('\n'))
+    }
+  }
+  await run(['sh', '-e'], { input: Buffer.concat(lines) })
 }
 
-/** A byte string. */
-function bytesOf(folder: Place): string {
-  return Buffer.from(folder).toString('latin1')
+export function byteString(folder: Place): string {
+  return (typeof folder === 'string' ? Buffer.from(folder) : folder).toString('latin1')
 }
 
 export function isAlive(pid: number): boolean {

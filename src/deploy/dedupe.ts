@@ -6,13 +6,12 @@
  * very moment keeps its old inode for that writer: guests should be stopped, or be quiet, meanwhile.
  */
 import { type BigIntStats, linkSync, lstatSync, renameSync, rmSync } from 'node:fs'
-import { setImmediate } from 'node:timers/promises'
 import type { Report } from '../base/events.ts'
 import { diskError, errnoOf } from '../host/disk.ts'
 import type { Xattr } from '../tree/tree.ts'
-import { comparer } from './dedupe-compare.ts'
 import { type FileNode, type Place, type Scan, scanFolders, type Shared, TEMPORARY } from './dedupe-scan.ts'
-import { openFolderTimes, recoverFolderTimes } from './dedupe-times.ts'
+import { compareAll } from './dedupe-threads.ts'
+import { byteString, openFolderTimes, recoverFolderTimes } from './dedupe-times.ts'
 
 export interface DedupeOptions {
   readonly dryRun: boolean
@@ -20,11 +19,13 @@ export interface DedupeOptions {
   readonly shared: readonly Shared[]
   /** Where times of folders are written down, so that a killed run can be mended by the next. */
   readonly journals: string
-  /** Extended attributes of the files below a folder that have any, by path. */
-  readonly xattrs: (directory: string) => Promise<ReadonlyMap<string, readonly Xattr[]>>
+  /** Extended attributes of the files below folders that have any, by path, a byte string. */
+  readonly xattrs: (directories: readonly string[]) => Promise<Attributes>
   readonly report: Report
   readonly signal: AbortSignal
 }
+
+type Attributes = ReadonlyMap<string, readonly Xattr[]>
 
 export interface DedupeGroup {
   readonly directory: string
@@ -55,22 +56,17 @@ export async function dedupe(directories: readonly string[], options: DedupeOpti
   const { signal, report } = options
   try {
     const all = [...directories, ...options.shared.map(({ directory }) => directory)]
-    const attributes = Promise.all(all.map((directory) => options.xattrs(directory)))
+    const attributes = options.xattrs(all)
     attributes.catch(() => {})
     const scan = scanFolders(directories, options)
     const xattrs = await attributes
     if (!options.dryRun) await recoverFolderTimes(options.journals)
     const work = linker(scan, options)
-    const compare = comparer()
     try {
-      for (const [at, bucket] of scan.buckets.entries()) {
-        if (at % 256 === 0) {
-          report({ kind: 'image.progress', name: 'compare', done: at, total: scan.buckets.length })
-          await setImmediate()
-          signal.throwIfAborted()
-        }
-        for (const equal of compare.classes(bucket))
-          for (const same of byXattrs(equal, xattrs)) work.join(same)
+      for await (const { done, classes } of compareAll(scan.buckets)) {
+        report({ kind: 'image.progress', name: 'compare', done, total: scan.buckets.length })
+        signal.throwIfAborted()
+        for (const equal of classes) for (const same of byXattrs(equal, xattrs)) work.join(same)
       }
     } finally {
       await work.restoreTimes()
@@ -81,12 +77,10 @@ export async function dedupe(directories: readonly string[], options: DedupeOpti
   }
 }
 
-type Attributes = readonly ReadonlyMap<string, readonly Xattr[]>[]
-
 function byXattrs(nodes: readonly FileNode[], xattrs: Attributes): readonly (readonly FileNode[])[] {
-  if (xattrs.every((map) => map.size === 0)) return [nodes]
+  if (xattrs.size === 0) return [nodes]
   const found = Map.groupBy(nodes, ({ names: [name] }) =>
-    JSON.stringify((name && xattrs[name.group]?.get(name.path)) ?? []),
+    JSON.stringify(xattrs.get(byteString((name as FileNode['names'][number]).place)) ?? []),
   )
   return [...found.values()].filter((list) => list.length > 1)
 }

@@ -37,7 +37,21 @@ export async function readXattrs(directory: string, signal?: AbortSignal): Promi
   return parseXattrs(stdout.toString('latin1'))
 }
 
-/** The output of `getfattr -e hex` for `.`. */
+/**
+ * Attributes of everything below some directories, by absolute path: a byte string.
+ * @param directories absolute paths
+ * @throws S5_TOOL_MISSING, S5_TOOL_FAILED
+ */
+export async function readXattrsBelow(
+  directories: readonly string[],
+  signal?: AbortSignal,
+): Promise<Map<string, Xattr[]>> {
+  const words = ['--absolute-names', '-R', '-P', '-h', '-d', '-m', '-', '-e', 'hex', '--', ...directories]
+  const { stdout } = await run(['getfattr', ...words], signal ? { signal } : {})
+  return parseXattrs(stdout.toString('latin1'))
+}
+
+/** The output of `getfattr -e hex` for `.` or absolute paths. */
 export function parseXattrs(text: string): Map<TreePath, Xattr[]> {
   const found = new Map<TreePath, Xattr[]>()
   let current: Xattr[] = []

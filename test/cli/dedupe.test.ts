@@ -97,6 +97,30 @@ test('equal files become one; nothing that can be read is different', async (t) 
   assert.equal((JSON.parse(again.stdout) as { linked: number }).linked, 0)
 })
 
+test('so many bytes that another thread compares some of them', async (t) => {
+  if (!findTool('getfattr')) return t.skip('needs getfattr')
+  const names = Array.from({ length: 12 }, (_, at) => `${at}-\u00e9`)
+  for (const [at, name] of names.entries())
+    for (const guest of ['a', 'b', 'c'])
+      put(
+        `${guest}/${name}`,
+        `${'n'.repeat(2_000_000)}${at % 4 === 0 ? `${guest}${at}` : at}`.padEnd(2_000_009),
+      )
+  const before = seen(top)
+  const { stdout, stderr, code } = await stage5(top, ['dedupe', 'a', 'b', 'c', '--json'])
+  assert.equal(code, 0, stderr)
+  const { linked, changed } = JSON.parse(stdout) as Record<string, number>
+  assert.deepEqual([linked, changed], [18, 0])
+  assert.deepEqual(
+    seen(top).filter((line) => !line.startsWith('.store')),
+    before,
+  )
+  for (const [at, name] of names.entries()) {
+    const numbers = new Set(['a', 'b', 'c'].map((guest) => ino(`${guest}/${name}`)))
+    assert.equal(numbers.size, at % 4 === 0 ? 3 : 1, name)
+  }
+})
+
 test('files that differ in extended attributes stay apart', async (t) => {
   if (!findTool('setfattr')) return t.skip('needs setfattr')
   for (const guest of ['a', 'b', 'c']) put(`${guest}/file`, 'equal')

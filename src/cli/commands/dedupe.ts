@@ -3,7 +3,7 @@ import { realpathSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { Stage5Error } from '../../base/errors.ts'
 import { dedupe as dedupeFolders } from '../../deploy/dedupe.ts'
-import { readXattrs } from '../../store/xattrs.ts'
+import { readXattrsBelow } from '../../store/xattrs.ts'
 import type { Command } from '../command.ts'
 import { mebibytes } from '../render/progress.ts'
 import { timed } from '../timed.ts'
@@ -26,7 +26,7 @@ export const dedupe: Command = {
         dryRun,
         shared: store.links.plain(),
         journals: join(store.path, 'dedupe'),
-        xattrs: (directory) => readXattrs(directory, world.signal),
+        xattrs: (directories) => readXattrsBelow(directories, world.signal),
         report: world.report,
         signal: world.signal,
       }),
