@@ -20,10 +20,12 @@ const SOURCE_MS = 60_000
  */
 export async function loadGroups(world: World, folder = 'groups'): Promise<readonly Group[]> {
   const directory = resolve(world.directory, folder)
-  const names = await readdir(directory).catch((cause: unknown) => {
-    throw new Stage5Error('S5_FILE_MISSING', `there is no folder ${shownPath(directory)}`, {
+  const names = await readdir(directory).catch((cause: NodeJS.ErrnoException) => {
+    if (cause.code !== 'ENOENT' && cause.code !== 'ENOTDIR') throw cause
+    throw new Stage5Error('S5_FILE_MISSING', `there is no folder of groups ${shownPath(directory)}`, {
       cause,
-      hint: 'groups are YAML files in groups/; --groups names another folder',
+      hint: 'write groups/NAME.yaml, or name the folder with --groups',
+      data: { folder: directory },
     })
   })
   const files = names.filter((name) => name.endsWith('.yaml')).sort()

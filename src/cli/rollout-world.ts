@@ -7,7 +7,6 @@ import { nearest } from '../base/near.ts'
 import { momentOf } from '../deploy/controller.ts'
 import type { DriverGeneration } from '../deploy/driver.ts'
 import type { Engine } from '../engine/engine.ts'
-import { openEngine } from '../engine/open.ts'
 import { PREFIX, type RolloutDocument } from '../fleet/documents.ts'
 import { activeRollouts } from '../fleet/progress.ts'
 import { documentReader, type Documents } from '../fleet/read.ts'
@@ -18,6 +17,7 @@ import type { Group } from '../resolve/group.ts'
 import { type Option, textOption, type Words } from './command.ts'
 import { generationsOf } from './generations.ts'
 import { loadGroups } from './groups.ts'
+import { openPinnedEngine } from './store-pin.ts'
 import type { World } from './world.ts'
 
 export const FLEET_OPTIONS: readonly Option[] = [
@@ -37,9 +37,7 @@ export interface Fleet extends AsyncDisposable {
 
 export async function openFleet(world: World, words: Words): Promise<Fleet> {
   const groups = await groupsOf(world, words)
-  const engine = await openEngine(textOption(words, 'engine') ?? 'sqlite:.stage5/fleet.db', {
-    directory: world.directory,
-  })
+  const engine = await openPinnedEngine(world, textOption(words, 'engine') ?? 'sqlite:.stage5/fleet.db')
   const read = documentReader()
   return {
     engine,

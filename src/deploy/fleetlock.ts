@@ -3,7 +3,7 @@
  *
  * `POST /v1/pre-reboot` takes a slot of the group, `POST /v1/steady-state` gives it back; 200 is yes, all else is
  * `{kind, value}`. A slot is given back on evidence (R1): the health checks of the group pass, or the group says
- * `trustSteadyState`.
+ * `trustSteadyState`. While a rollout is at work for the group, only guests of its open waves get one.
  * @see https://coreos.github.io/zincati/development/fleetlock/protocol/
  */
 import { Buffer } from 'node:buffer'
@@ -72,9 +72,8 @@ export async function openFleetLock(options: FleetLockOptions): Promise<FleetLoc
   const queues = new Map<string, LockQueue>()
 
   function queueOf(name: string): LockQueue {
-    const group = async (): Promise<Group | undefined> => (await groups()).get(name)
     const queue =
-      queues.get(name) ?? openLockQueue({ engine, name, group, failed, signal, fault: options.fault })
+      queues.get(name) ?? openLockQueue({ engine, name, groups, failed, signal, fault: options.fault })
     queues.set(name, queue)
     return queue
   }
@@ -159,6 +158,7 @@ async function whyUnproven(group: Group, name: string, gone: AbortSignal): Promi
 }
 
 function replyOf(group: Group, outcome: QueueOutcome): Reply {
+  if (typeof outcome === 'object') return no(409, outcome.kind, outcome.value)
   switch (outcome) {
     case 'held':
     case 'free':

@@ -8,12 +8,20 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { isStage5Error } from '../base/errors.ts'
 import type { Engine } from '../engine/engine.ts'
 import { type GroupDocument, KEYS, NEW_GROUP } from '../fleet/documents.ts'
-import { applyLocks, type LockOutcome, type LockRequest } from '../fleet/fleetlock.ts'
+import {
+  applyLocks,
+  type LockOutcome,
+  type LockRequest,
+  type NotNow,
+  rolloutFor,
+  whyNotNow,
+} from '../fleet/fleetlock.ts'
+import { documentReader } from '../fleet/read.ts'
 import { monotonicMs } from '../host/clock.ts'
 import type { Group } from '../resolve/group.ts'
 
 /** `unavailable`: the engine did not answer in time; `gone`: the group is no longer configured. */
-export type QueueOutcome = LockOutcome | 'unavailable' | 'gone'
+export type QueueOutcome = LockOutcome | NotNow | 'unavailable' | 'gone'
 
 export interface LockQueue {
   /**
@@ -32,7 +40,7 @@ export interface QueueOptions {
   readonly engine: Pick<Engine, 'list' | 'transact'>
   readonly name: string
   /** As the configuration says now. */
-  readonly group: () => Promise<Group | undefined>
+  readonly groups: () => Promise<ReadonlyMap<string, Group>>
   readonly fault?: ((point: FaultPoint) => Promise<void>) | undefined
   /** Told what is no passing failure: a configuration that cannot be read, a document that is none. */
   readonly failed: (error: unknown) => void
@@ -61,6 +69,7 @@ export function openLockQueue(options: QueueOptions): LockQueue {
   let isRunning = false
   let hasNews = false
   let timer: NodeJS.Timeout | undefined
+  const read = documentReader()
 
   function settle(waiter: Waiter, outcome: QueueOutcome): void {
     waiters = waiters.filter((one) => one !== waiter)
@@ -70,7 +79,8 @@ export function openLockQueue(options: QueueOptions): LockQueue {
   /** @returns whether another round is needed at once */
   async function round(): Promise<boolean> {
     const asked = waiters
-    const group = await options.group()
+    const groups = await options.groups()
+    const group = groups.get(name)
     if (!group) {
       for (const waiter of asked) settle(waiter, 'gone')
       return false
@@ -78,18 +88,35 @@ export function openLockQueue(options: QueueOptions): LockQueue {
     const key = KEYS.group(name)
     const { values } = await engine.list(key)
     const stored = values.find((one) => one.key === key)
+    const { rollouts } = read((await engine.list(KEYS.rollouts)).values)
+    const rollout = rolloutFor(group, rollouts)
     await options.fault?.('after-read')
     // Those who left meanwhile must not be given what nobody would use.
-    const present = asked.filter((waiter) => !waiter.signal.aborted)
+    const here = asked.filter((waiter) => !waiter.signal.aborted)
     const document = stored ? (JSON.parse(stored.value) as GroupDocument) : NEW_GROUP
+    const refusals = new Map(
+      here.flatMap((waiter): [Waiter, NotNow][] => {
+        const { kind, guest } = waiter.request
+        if (kind === 'release' || Object.hasOwn(document.holders, guest)) return []
+        const why = rollout && whyNotNow(rollout.document, group, guest, groups)
+        return why ? [[waiter, why]] : []
+      }),
+    )
+    const present = here.filter((waiter) => !refusals.has(waiter))
     const { document: next, outcomes } = applyLocks(
       group,
       document,
       present.map(({ request }) => request),
     )
     if (next) {
+      // A rollout that is paused between our read and our write stops the write.
       const { ok } = await engine.transact(
-        [{ key, target: 'mod', equal: stored?.modRevision ?? 0n }],
+        [
+          { key, target: 'mod', equal: stored?.modRevision ?? 0n },
+          ...(rollout
+            ? [{ key: KEYS.rollout(rollout.document.id), target: 'mod' as const, equal: rollout.revision }]
+            : []),
+        ],
         [{ kind: 'put', key, value: JSON.stringify(next) }],
       )
       await options.fault?.('after-write')
@@ -100,6 +127,7 @@ export function openLockQueue(options: QueueOptions): LockQueue {
     }
     const now = monotonicMs()
     for (const waiter of asked) if (waiter.signal.aborted) settle(waiter, 'free')
+    for (const [waiter, why] of refusals) settle(waiter, why)
     for (const [at, waiter] of present.entries()) {
       const outcome = outcomes[at] as LockOutcome
       if (outcome !== 'full' || waiter.until <= now) settle(waiter, outcome)

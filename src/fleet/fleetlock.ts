@@ -4,8 +4,10 @@
  * @see https://coreos.github.io/zincati/development/fleetlock/protocol/
  */
 import type { Group } from '../resolve/group.ts'
-import type { GroupDocument } from './documents.ts'
-import { budgetOf } from './waves.ts'
+import type { GroupDocument, RolloutDocument } from './documents.ts'
+import { activeRollouts, rankedOnce } from './progress.ts'
+import type { Stored } from './view.ts'
+import { budgetOf, planWaves } from './waves.ts'
 
 export interface LockRequest {
   readonly kind: 'acquire' | 'release'
@@ -57,4 +59,40 @@ export function applyLocks(group: Group, before: GroupDocument, requests: readon
     outcomes: requests.map((request) => outcomes.get(request) as LockOutcome),
     ...(changes > 0 && { document: { seq, holders } }),
   }
+}
+
+/** Why a guest has to wait although there may be a slot. */
+export interface NotNow {
+  readonly kind: 'paused' | 'not_your_wave'
+  readonly value: string
+}
+
+/** The rollout at work for a group, the newest one; those that go back let its guests be. */
+export function rolloutFor(
+  group: Group,
+  rollouts: ReadonlyMap<string, Stored<RolloutDocument>>,
+): Stored<RolloutDocument> | undefined {
+  const found = activeRollouts(rollouts).findLast(({ document }) => document.groups.includes(group.name))
+  return found?.document.state === 'rolling-back' ? undefined : found
+}
+
+/** A rollout gives nothing while it is paused, and nothing to guests of waves that are not open. */
+export function whyNotNow(
+  { id, state, reason, wave, groups: names }: RolloutDocument,
+  group: Group,
+  guest: string,
+  groups: ReadonlyMap<string, Group>,
+): NotNow | undefined {
+  if (state === 'paused')
+    return { kind: 'paused', value: `${id} is paused${reason === '' ? '' : `: ${reason}`}` }
+  if (state === 'prefetch') return { kind: 'not_your_wave', value: `no wave of ${id} is open yet` }
+  const waves = planWaves(
+    id,
+    names.flatMap((name) => groups.get(name) ?? []),
+  )
+  const at = rankedOnce(id, group).indexOf(guest)
+  const own = waves.findIndex(({ upTo }) => at < (upTo.get(group.name) ?? 0))
+  if (own <= wave) return undefined
+  const name = (index: number): string => waves[index]?.name ?? `wave ${index}`
+  return { kind: 'not_your_wave', value: `${guest} is in ${name(own)} of ${id}, which is at ${name(wave)}` }
 }

@@ -35,7 +35,7 @@ export interface Progress {
 const ranks = new WeakMap<Group, Map<string, readonly string[]>>()
 
 /** `rankOf`, made once for a group as it is: 100,000 hashes are a quarter of a second. */
-function rankedOnce(id: string, group: Group): readonly string[] {
+export function rankedOnce(id: string, group: Group): readonly string[] {
   const known = ranks.get(group) ?? new Map<string, readonly string[]>()
   ranks.set(group, known)
   const found = known.get(id) ?? rankOf(id, group)

@@ -14,9 +14,10 @@ import {
 } from '../../src/deploy/fleetlock.ts'
 import type { Engine } from '../../src/engine/engine.ts'
 import { openSqliteEngine } from '../../src/engine/sqlite.ts'
+import { KEYS, type RolloutDocument } from '../../src/fleet/documents.ts'
 import type { Group } from '../../src/resolve/group.ts'
 import { group as groupOf } from '../helpers/fd-group.ts'
-import { ask, followHolders, until200 } from '../helpers/fe-guests.ts'
+import { ask, followHolders, type Said, until200 } from '../helpers/fe-guests.ts'
 
 const directory = mkdtempSync(join(tmpdir(), 'fe-lock-'))
 after(() => rmSync(directory, { recursive: true, force: true }))
@@ -228,6 +229,59 @@ it('gives nothing outside of the windows, but lets a holder ask again', async ()
   assert.match(closed.value, /Tue 01:00 UTC/)
   assert.equal((await ask(web.address, 'pre-reboot', 'g-0', 'web')).status, 200)
   assert.equal((await ask(web.address, 'steady-state', 'g-0', 'web')).status, 200)
+})
+
+it('gives slots by the waves of a rollout that is at work, and none while it is paused', async () => {
+  await using web = await site(group(10, 10, { waves: [{ count: 2 }, { percent: 50 }] }))
+  const write = async (more: Partial<RolloutDocument>): Promise<void> => {
+    const document = { id: 'r1', number: 1, groups: ['web'], state: 'wave', wave: 0, reason: '', ...more }
+    const put = { kind: 'put', key: KEYS.rollout('r1'), value: JSON.stringify(document) } as const
+    assert.equal((await web.engine.transact([], [put])).ok, true)
+  }
+  const askAll = async (): Promise<readonly Said[]> =>
+    await Promise.all(names(10).map((id) => ask(web.address, 'pre-reboot', id, 'web')))
+  const kinds = (said: readonly Said[]): string[] => [...new Set(said.map(({ kind }) => kind))].sort()
+
+  await write({ state: 'prefetch' })
+  assert.deepEqual(kinds(await askAll()), ['not_your_wave'])
+  await write({})
+  const first = await askAll()
+  const canaries = names(10).filter((_, at) => first[at]?.status === 200)
+  assert.equal(canaries.length, 2)
+  assert.deepEqual(kinds(first), ['', 'not_your_wave'])
+  const refused = first.find(({ status }) => status === 409)
+  assert.match(refused?.value ?? '', /^g-\d is in (wave-2|all) of r1, which is at wave-1$/)
+  assert.deepEqual(await web.holders(), canaries)
+
+  await write({ state: 'paused', reason: 'lunch' })
+  const paused = await askAll()
+  assert.deepEqual(
+    names(10).filter((_, at) => paused[at]?.status === 200),
+    canaries,
+    'who has a slot keeps it',
+  )
+  assert.equal(paused.find(({ kind }) => kind === 'paused')?.value, 'r1 is paused: lunch')
+  await write({ wave: 1 })
+  assert.equal((await askAll()).filter(({ status }) => status === 200).length, 5)
+  await write({ state: 'rolling-back' })
+  assert.equal((await askAll()).filter(({ status }) => status === 200).length, 10)
+})
+
+it('gives no slot when the rollout is paused between the read and the write', async () => {
+  await using web = await site(group(2, 1))
+  const write = async (state: string): Promise<void> => {
+    const document = { id: 'r1', number: 1, groups: ['web'], state, wave: 9, reason: '' }
+    const put = { kind: 'put', key: KEYS.rollout('r1'), value: JSON.stringify(document) } as const
+    await web.engine.transact([], [put])
+  }
+  await write('wave')
+  let times = 0
+  const fault = async (point: string): Promise<void> => {
+    if (point === 'after-read' && ++times === 1) await write('paused')
+  }
+  const replica = await web.replica({ fault })
+  assert.equal((await ask(replica.address, 'pre-reboot', 'g-0', 'web')).kind, 'paused')
+  assert.deepEqual(await web.holders(), [])
 })
 
 it('frees a slot only when the guest is seen to be well, unless its group trusts it', async () => {
