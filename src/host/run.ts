@@ -59,9 +59,16 @@ export function run(argv: readonly string[], options: RunOptions = {}): Promise<
     let stderr = Buffer.alloc(0)
     let ended: unknown
     let killer: NodeJS.Timeout | undefined
+    let hasExited = false
+    // What it started may hold the pipes for as long as it likes.
+    const letGo = (): void => {
+      child.stdout.destroy()
+      child.stderr.destroy()
+    }
     const end = (why: unknown): void => {
       if (ended !== undefined) return
       ended = why
+      if (hasExited) letGo()
       child.kill('SIGTERM')
       killer = setTimeout(() => child.kill('SIGKILL'), GRACE_MS)
     }
@@ -91,6 +98,10 @@ export function run(argv: readonly string[], options: RunOptions = {}): Promise<
     child.on('error', (cause) => {
       finish()
       reject(failed(argv, `could not be started: ${cause.message}`, '', cause))
+    })
+    child.on('exit', () => {
+      hasExited = true
+      if (ended !== undefined) letGo()
     })
     child.on('close', (code, signal) => {
       finish()

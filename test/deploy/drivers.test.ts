@@ -23,7 +23,7 @@ driverContract(
     const folder = temporaryDirectory()
     return { ...openDir(folder.path), [Symbol.asyncDispose]: async () => folder[Symbol.dispose]() }
   },
-  { tries: 2, killMs: [0, 20, 60, 150] },
+  { tries: 2, killMs: [0, 60] },
 )
 
 driverContract(
@@ -32,7 +32,7 @@ driverContract(
     const folder = temporaryDirectory()
     return { ...openExec(folder.path), [Symbol.asyncDispose]: async () => folder[Symbol.dispose]() }
   },
-  { tries: 2, killMs: [0, 40, 100] },
+  { tries: 2, killMs: [60] },
 )
 
 test('exec: a command that is busy, wrong, slow or missing says so, and is never believed', async (t) => {

@@ -27,6 +27,21 @@ test('run does not fail when the program closes its input early', async () => {
   assert.equal(code, 0)
 })
 
+test('run does not wait for what a program left behind with its pipes', async () => {
+  const orphan = (script: string): Promise<number> => {
+    const began = performance.now()
+    return run(['sh', '-c', script], { timeoutMs: 300 }).then(
+      () => assert.fail('it ended'),
+      (error: unknown) => {
+        assert.ok(isStage5Error(error, 'S5_TOOL_FAILED'))
+        return performance.now() - began
+      },
+    )
+  }
+  for (const script of ['sleep 60; true', 'sleep 60 & exit 0'])
+    assert.ok((await orphan(script)) < 30_000, script)
+})
+
 test('run reports a failed tool with the last lines of its stderr', async () => {
   await assert.rejects(
     run(['sh', '-c', 'for i in 1 2 3 4 5 6 7; do echo line $i >&2; done; exit 3']),
