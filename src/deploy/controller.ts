@@ -1,5 +1,5 @@
 /**
- * The controller of a fleet: leads, reads everything at one revision, looks at guests, decides (src/fleet/reconcile.ts),
+ * The controller of a fleet: leads, follows everything that is written (src/deploy/follow.ts), looks at guests, decides (src/fleet/reconcile.ts),
  * writes under the fence of its epoch, and asks drivers for what was written. It can be killed anywhere: whoever leads
  * next reads the same documents and goes on.
  */
@@ -8,13 +8,14 @@ import { isStage5Error } from '../base/errors.ts'
 import type { Limit } from '../base/limit.ts'
 import type { Compare, Engine, Leadership, Operation } from '../engine/engine.ts'
 import { type Approval, KEYS, PREFIX, type RolloutDocument } from '../fleet/documents.ts'
-import { documentReader, type Documents } from '../fleet/read.ts'
+import type { Documents } from '../fleet/read.ts'
 import { reconcile, toObserve } from '../fleet/reconcile.ts'
 import type { Batch, RolloutMove, View } from '../fleet/view.ts'
 import type { Moment } from '../fleet/windows.ts'
 import { now } from '../host/clock.ts'
 import type { Group } from '../resolve/group.ts'
 import type { DriverGeneration, DriverGuest, GuestDriver } from './driver.ts'
+import { followFleet } from './follow.ts'
 import { type CallDriver, perform, type Performer } from './performer.ts'
 import { watchGuests, type Watcher } from './watcher.ts'
 
@@ -55,6 +56,10 @@ const PREPARE_MS = 3_600_000
 const CALL_MS = 600_000
 const STATUS_MS = 15_000
 const ENGINE_RETRY_MS = 500
+/** A watch that is silent is believed for so long. */
+const LIST_MS = 60_000
+/** Own writes are watched for before the next pass: one that does not see them would only be refused. */
+const REACH_MS = 5_000
 
 /** Runs until `signal` or `isDone`. Any number of these may run; one of them leads. */
 export async function runController(options: ControllerOptions): Promise<void> {
@@ -81,21 +86,25 @@ async function leadOn(options: ControllerOptions, leadership: Leadership): Promi
   const drivers = openDrivers(options)
   const performer = openPerformer(options, drivers, signal, bell.ring)
   const watcher = watchGuests(drivers.status, { limit: options.limit, callMs: STATUS_MS, signal })
-  const read = documentReader()
-  let listening: Promise<void> | undefined
+  const fleet = followFleet({ engine, prefix: PREFIX, signal, ring: bell.ring, listMs: LIST_MS })
   try {
     while (!signal.aborted) {
       bell.arm()
       try {
-        const { values, revision } = await engine.list(PREFIX)
-        listening ??= ringOnChange(engine, revision, signal, bell.ring).finally(() => {
-          listening = undefined
+        const documents = await fleet.turn()
+        const { isDone, revision, refused } = await pass(options, leadership, documents, {
+          drivers,
+          performer,
+          watcher,
+          signal,
         })
-        const isDone = await pass(options, leadership, read(values), { drivers, performer, watcher, signal })
+        if (refused > 0) fleet.doubt()
+        await fleet.reach(revision, REACH_MS)
         if (isDone && performer.running() === 0) return 'done'
       } catch (error) {
         if (signal.aborted) break
         onlyUnavailable(error)
+        fleet.doubt()
         await sleep(ENGINE_RETRY_MS, undefined, { signal }).catch(() => undefined)
       }
       await bell.wait(pollMs, signal)
@@ -104,7 +113,7 @@ async function leadOn(options: ControllerOptions, leadership: Leadership): Promi
   } finally {
     end.abort()
     await performer.stop()
-    await listening
+    await fleet.end()
   }
 }
 
@@ -120,7 +129,7 @@ async function pass(
   leadership: Leadership,
   documents: Documents,
   { drivers, performer, watcher, signal }: Hands,
-): Promise<boolean> {
+): Promise<{ readonly isDone: boolean; readonly refused: number; readonly revision: bigint }> {
   const { engine, pollMs, observeMs, onPass } = options
   const [groups, generations] = await Promise.all([options.groups(), options.generations()])
   drivers.use(groups, generations)
@@ -144,26 +153,33 @@ async function pass(
   if (batches.length + rolloutMoves.length > 0) await options.at?.('before-transact')
   const refused = new Set<string>()
   const write = writer(engine, leadership, view)
-  const oks = await Promise.all([
+  const written = await Promise.all([
     ...batches.map(async (batch) => {
-      const ok = await write.batch(batch)
+      const made = await write.batch(batch)
+      const { ok } = made
       for (const { guest } of batch.moves)
         if (ok) performer.settle(guest)
         else refused.add(guest)
-      return ok
+      return made
     }),
     ...rolloutMoves.map((move) => write.rollout(move)),
   ])
   signal.throwIfAborted()
   performer.start(actions.filter(({ guest }) => !refused.has(guest)))
-  const written = oks.filter(Boolean).length
-  onPass?.({ view, written, refused: oks.length - written, actions: actions.length })
-  return oks.length === 0 && (options.isDone?.(documents) ?? false)
+  const good = written.filter(({ ok }) => ok)
+  onPass?.({ view, written: good.length, refused: written.length - good.length, actions: actions.length })
+  return {
+    refused: written.length - good.length,
+    isDone: written.length === 0 && (options.isDone?.(documents) ?? false),
+    revision: good.reduce((last, { revision }) => (revision > last ? revision : last), 0n),
+  }
 }
 
+type Written = Awaited<ReturnType<Engine['transact']>>
+
 interface Writer {
-  readonly batch: (batch: Batch) => Promise<boolean>
-  readonly rollout: (move: RolloutMove) => Promise<boolean>
+  readonly batch: (batch: Batch) => Promise<Written>
+  readonly rollout: (move: RolloutMove) => Promise<Written>
 }
 
 /** Every write compares the leader's epoch, and the revision of each document that the decision rests on. */
@@ -213,7 +229,7 @@ function writer(engine: Engine, leadership: Leadership, view: View): Writer {
           { kind: 'delete', key: KEYS.deadline(guest) },
         )
       }
-      return (await engine.transact(compares, operations)).ok
+      return await engine.transact(compares, operations)
     },
     rollout: async ({ next, soak }) => {
       const key = KEYS.rollout(next.id)
@@ -225,9 +241,7 @@ function writer(engine: Engine, leadership: Leadership, view: View): Writer {
           value: String(next.wave),
           lease: await leaseOf(soak),
         })
-      return (
-        await engine.transact([fence, unchanged(key, view.rollouts.get(next.id)?.revision)], operations)
-      ).ok
+      return await engine.transact([fence, unchanged(key, view.rollouts.get(next.id)?.revision)], operations)
     },
   }
 }
@@ -304,20 +318,6 @@ function openPerformer(
       ring()
     },
   })
-}
-
-async function ringOnChange(
-  engine: Engine,
-  revision: bigint,
-  signal: AbortSignal,
-  ring: () => void,
-): Promise<void> {
-  try {
-    for await (const { changes } of engine.watch(PREFIX, revision, signal)) if (changes.length > 0) ring()
-  } catch (error) {
-    // The next pass lists and watches anew.
-    if (!signal.aborted) onlyUnavailable(error)
-  }
 }
 
 interface Bell {
