@@ -23,9 +23,13 @@ async function built(t: TestContext): Promise<(Built & { kernels: TwoKernels }) 
   const missing =
     ['mformat', 'syslinux'].find((tool) => findTool(tool) === undefined) ??
     FILES.find((file) => !existsSync(file))
-  const kernels = cannotBoot ? undefined : twoKernels()
-  if (missing !== undefined || kernels === undefined || 'skip' in kernels) {
-    t.skip(cannotBoot || kernels?.skip || `needs ${missing}`)
+  if (cannotBoot || missing !== undefined) {
+    t.skip(cannotBoot || `needs ${missing}`)
+    return undefined
+  }
+  const kernels = twoKernels()
+  if ('skip' in kernels) {
+    t.skip(kernels.skip)
     return undefined
   }
   mkdirSync(join(project.path, 'profiles'), { recursive: true })
