@@ -27,7 +27,7 @@ export async function writeReport(
     storeId: fleet.engine.storeId,
     ...(changes && { changes }),
   })
-  const path = resolve(world.directory, textOption(words, 'output') ?? 'rollout.html')
+  const path = resolve(world.directory, textOption(words, 'out') ?? 'rollout.html')
   await writeWhole(path, html)
   return { data: { file: path, rollout: rollout?.id ?? null }, text: `${shownPath(path)}\n` }
 }

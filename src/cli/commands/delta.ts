@@ -19,7 +19,7 @@ export const delta: Command = {
     { name: '<old>', description: IMAGE },
     { name: '<new>', description: IMAGE },
   ],
-  options: [{ flags: '-o, --output <file>', description: 'default: NAME.delta, after the new image' }],
+  options: [{ flags: '-o, --out <file>', description: 'default: NAME.delta, after the new image' }],
   examples: [
     'stage5 delta www-nginx/g3 www-nginx/latest',
     'stage5 delta out/www-nginx_1_amd64 out/www-nginx -o www-nginx_1-2.delta',
@@ -29,7 +29,7 @@ export const delta: Command = {
     await using old = await openImage(world, oldWord)
     await using fresh = await openImage(world, newWord)
     const name = `${basename(fresh.path).replace(/\.squashfs$/, '')}.delta`
-    const path = resolve(world.directory, textOption(words, 'output') ?? name)
+    const path = resolve(world.directory, textOption(words, 'out') ?? name)
     const [before, after] = [await layoutBeside(old), await layoutBeside(fresh)]
     const written = await intoFile(path, (sink) => writeDelta(before, after, fresh, sink, world.signal))
     const { size, copied, blocks, tables } = written
@@ -47,11 +47,11 @@ export const patch: Command = {
     { name: '<old>', description: IMAGE },
     { name: '<delta>', description: 'what `stage5 delta` wrote' },
   ],
-  options: [{ flags: '-o, --output <file>', description: 'the new image' }],
+  options: [{ flags: '-o, --out <file>', description: 'the new image' }],
   examples: ['stage5 patch www-nginx_1.squashfs www-nginx_1-2.delta -o www-nginx_2.squashfs'],
   run: async (world, words) => {
     const [oldWord, deltaWord] = twoWords(words, 'patch')
-    const output = textOption(words, 'output')
+    const output = textOption(words, 'out')
     if (output === undefined)
       throw new Stage5Error('S5_USAGE', 'patch needs the name of the new image: -o FILE')
     await using old = await openImage(world, oldWord)

@@ -61,7 +61,7 @@ export const rollout: Command = {
     { flags: '--key <name>', description: 'approve: the key to sign with (stage5 key new NAME)' },
     { flags: '--all', description: 'approve: all waves that are left, not only the next' },
     { flags: '--history <file>', description: 'run, start --wait: record every revision in this file' },
-    { flags: '-o, --output <file>', description: 'report: the page to write (default: rollout.html)' },
+    { flags: '-o, --out <file>', description: 'report: the page to write (default: rollout.html)' },
   ],
   examples: [
     'stage5 rollout plan web',
