@@ -4,7 +4,7 @@ import type { ResolveInput } from './choose.ts'
 import { explain } from './explain.ts'
 import { buildCommand } from './missing-builds.ts'
 import { openSession } from './resolve.ts'
-import type { Problem } from './solve.ts'
+import { openProblem, type Problem } from './solve.ts'
 import { type MissingSoname, missingSonames } from './soname.ts'
 
 export interface RepositoryCheck {
@@ -80,6 +80,8 @@ const TOGETHER = { conflicts: 20, decisions: 10_000, wishes: false, proof: false
 /** After which what was found becomes ground for the next. */
 const MANY_DECISIONS = 8
 const MOST_ROUNDS = 12
+/** A search that has seen the whole repository draws consequences all over it; one that has seen little is quick. */
+const ASKED_OF_ONE_SEARCH = 128
 /** How many builds of which none can be installed may come first. */
 const MOST_TRIED = 20
 
@@ -101,13 +103,16 @@ export function checkRepository(index: Index, arch: string): RepositoryCheck {
     keywords: ['**'],
     usePolicy: 'any',
   }
-  const { catalog, choice, problem } = openSession(input, [index])
+  const { catalog, choice, problem: whole } = openSession(input, [index])
   const all = [...catalog.names()].sort().flatMap((name) => choice.visible(name))
-  const sound = soundTogether(problem, all)
+  const sound = soundTogether(whole, all)
+  let problem = whole
+  let asked = 0
   const broken: { pkg: string; because: readonly string[] }[] = []
   const missing = new Map<string, { breaks: Set<string>; builds: Set<string> }>()
   for (const pkg of all) {
     if (sound.has(pkg)) continue
+    if (asked++ % ASKED_OF_ONE_SEARCH === 0) problem = openProblem(choice)
     const outcome = problem.solve([problem.variableOf(pkg) * 2], BOUNDS)
     if (outcome.status === 'found') {
       addMembers(problem, sound)
