@@ -5,7 +5,7 @@ import type { Json } from '../base/json.ts'
 import { makeDataDisk } from '../deploy/data-disk.ts'
 import { openBlocks } from '../jobs/blocks.ts'
 import { printLock } from '../resolve/lock-text.ts'
-import type { Profile } from '../resolve/profile.ts'
+import { isKept, type Profile } from '../resolve/profile.ts'
 import { DISK_FORMATS } from '../resolve/shape-images.ts'
 import { printTree, treeDigest } from '../tree/text.ts'
 import type { ImageOptions, Job } from './emit-job.ts'
@@ -60,7 +60,16 @@ export async function emitAll(world: World, recipe: Recipe, composed: Composed):
     ...more,
   }
   checkBudget(job, base)
-  const boot = { ...files, data: data.map((area) => ({ ...area })), ready, memory }
+  const areas = profile.data.flatMap(({ name, size, paths, kind }) =>
+    isKept({ ...(kind && { kind }) }) ? [] : [{ name, size, paths: [...paths], kind: kind as string }],
+  )
+  const boot = {
+    ...files,
+    data: data.map((area) => ({ ...area })),
+    ...(areas.length > 0 && { areas }),
+    ready,
+    memory,
+  }
   const { digest } = await emitReports(job, boot)
   await store.blocks.flush()
   const { misses: made, hits: reused, bytesCompressed: bytes } = blocks.counts
@@ -175,14 +184,19 @@ async function emitData({
 }: Job): Promise<readonly DataRecord[]> {
   const made: DataRecord[] = []
   for (const area of profile.data) {
+    if (!isKept(area)) continue
+    const { label, size, paths, kind } = area
     const name = `${stem}.data-${area.name}.ext4`
     await timed(world, name, async () => {
       const seed = `${profile.id} ${area.name}`
       const target = join(output.directory, name)
-      await makeDataDisk(area, composed.root.tree, store, target, { date, seed, signal: world.signal })
+      // An overlay begins empty: everything in it hides something of the base.
+      const seeded = { label, size, paths: kind === 'overlay' ? [] : paths }
+      await makeDataDisk(seeded, composed.root.tree, store, target, { date, seed, signal: world.signal })
       await output.adopt(name, 'data')
     })
-    made.push({ name: area.name, label: area.label, file: name, size: area.size, paths: [...area.paths] })
+    const record = { name: area.name, label, file: name, size, paths: [...paths] }
+    made.push(kind === 'overlay' ? { ...record, kind } : record)
   }
   return made
 }

@@ -3,7 +3,7 @@ import type { Json } from '../base/json.ts'
 import { Stage5Error } from '../base/errors.ts'
 import { initramfsEmitter, initramfsTree } from '../emit/initramfs.ts'
 import { ioctlProgram } from '../emit/ioctl-program.ts'
-import type { Profile } from '../resolve/profile.ts'
+import { isKept, type Profile } from '../resolve/profile.ts'
 import { bootModules, compareReleases, kernelReleases, moduleClosure } from '../stage/modules.ts'
 import { follow } from '../tree/resolve-path.ts'
 import type { FileInode, Inode, Tree } from '../tree/tree.ts'
@@ -86,7 +86,7 @@ async function bootTree(job: Job, release: string, verity: boolean): Promise<Tre
 
 /** A data disk grows through an ioctl, where our program for it exists. */
 function canGrow({ data, arch }: Profile): boolean {
-  return data.length > 0 && (arch === 'amd64' || arch === 'arm64')
+  return data.some(isKept) && (arch === 'amd64' || arch === 'arm64')
 }
 
 interface Found {

@@ -10,6 +10,8 @@ export interface DataRecord {
   readonly file: string
   readonly size: number
   readonly paths: readonly string[]
+  /** `overlay`: the disk has only what differs from the base; absent: copies of the directories. */
+  readonly kind?: 'overlay'
 }
 
 export interface BootRecord {
@@ -41,6 +43,13 @@ export interface BootRecord {
   readonly qcow2?: string
   readonly vhd?: string
   readonly data: readonly DataRecord[]
+  /** Areas that are no disk. */
+  readonly areas?: readonly {
+    readonly name: string
+    readonly size: number
+    readonly paths: readonly string[]
+    readonly kind: 'tmpfs' | 'zram' | 'immutable'
+  }[]
   readonly ready: string
   /** MiB. */
   readonly memory: number

@@ -1,5 +1,6 @@
 /** `stage5 rollout run`: the controller of a fleet as a process, and the recorder of its history. */
 import { closeSync, fsyncSync, openSync, readFileSync, writeSync } from 'node:fs'
+import { resolve } from 'node:path'
 import pLimit from 'p-limit'
 import { isStage5Error } from '../base/errors.ts'
 import { runController } from '../deploy/controller.ts'
@@ -37,7 +38,12 @@ export async function runFleet(world: World, words: Words, fleet: Fleet, until?:
   const recorder =
     history === undefined
       ? undefined
-      : record(fleet.engine, history, groups, AbortSignal.any([world.signal, stop.signal]))
+      : record(
+          fleet.engine,
+          resolve(world.directory, history),
+          groups,
+          AbortSignal.any([world.signal, stop.signal]),
+        )
   try {
     await Promise.race([
       runController({

@@ -20,22 +20,32 @@ export interface InitramfsOptions {
   /** The script of `stages/boot/init`. */
   readonly init: Uint8Array
   /** Data areas that the guest mounts before its own init runs. */
-  readonly data: readonly { readonly label: string; readonly paths: readonly string[] }[]
+  readonly data: readonly InitramfsArea[]
   /** Seconds since 1970: the time of every file. */
   readonly date: number
   /** `bin/ioctl`, with which init lays dm-verity over the base and grows data disks; absent when it does neither. */
   readonly ioctl?: Uint8Array
 }
 
+export interface InitramfsArea {
+  readonly label: string
+  /** Bytes of an area in memory. */
+  readonly size?: number
+  readonly paths: readonly string[]
+  /** Absent: a disk with copies. */
+  readonly kind?: 'overlay' | 'tmpfs' | 'zram' | 'immutable'
+}
+
 /** The busybox applets that `stages/boot/init` calls. */
 export const INIT_APPLETS: readonly string[] = (
-  'cat cp cttyhack dd dmesg findfs grep gzip halt head hexdump insmod mkdir mke2fs mount mv poweroff reboot rm rmdir ' +
-  'sed setsid sh sleep switch_root sync tail tr umount usleep'
+  'cat chmod chown cp cttyhack dd dmesg findfs grep gzip halt head hexdump insmod mkdir mke2fs mount mv poweroff ' +
+  'reboot rm rmdir sed setsid sh sleep stat switch_root sync tail tr umount usleep'
 ).split(' ')
 
 /**
  * What the kernel unpacks and runs before there is a root: `init`, busybox of the composed root, the modules in
- * `lib/modules` with their load order in `etc/stage5/modules`, and the data areas in `etc/stage5/data`.
+ * `lib/modules` with their load order in `etc/stage5/modules`, the data disks in `etc/stage5/data`, and areas without a
+ * disk in `etc/stage5/areas`.
  * @throws S5_MODULE_MISSING; S5_IMAGE_INPUT when the root has no static busybox or a data area cannot be written down
  */
 export async function initramfsTree(
@@ -75,7 +85,13 @@ export async function initramfsTree(
     add(place, { ...entry.inode, mode: 0o644, ...meta })
   }
   await text('etc/stage5/modules', 0o644, latin1(loaded.map((path) => `/${path}\n`).join('')))
-  await text('etc/stage5/data', 0o644, latin1(options.data.map(dataLine).join('')))
+  const isKept = ({ kind }: InitramfsArea): boolean => kind === undefined || kind === 'overlay'
+  const disks = options.data.filter(isKept).map(({ label, kind, paths }) => words(label, kind, paths))
+  const others = options.data
+    .filter((area) => !isKept(area))
+    .map(({ label, kind, size = 0, paths }) => words(label, `${kind} ${size}`, paths))
+  await text('etc/stage5/data', 0o644, latin1(disks.join('')))
+  if (others.length > 0) await text('etc/stage5/areas', 0o644, latin1(others.join('')))
   return treeOf(entries)
 }
 
@@ -94,15 +110,15 @@ async function busyboxOf(root: Tree, contents: Contents, date: number): Promise<
   return { ...found.inode, mode: 0o755, uid: 0, gid: 0, mtime: date }
 }
 
-function dataLine(area: { readonly label: string; readonly paths: readonly string[] }): string {
-  const words = [area.label, ...area.paths]
-  const bad = words.find((word) => !/^[^\s\\*?[\]]+$/.test(word))
+/** One line of a table that the init reads: a word that does not begin with `/` says what kind of area it is. */
+function words(name: string, kind: string | undefined, paths: readonly string[]): string {
+  const bad = [name, ...paths].find((word) => !/^[^\s\\*?[\]]+$/.test(word))
   if (bad !== undefined)
     throw new Stage5Error(
       'S5_IMAGE_INPUT',
-      `data area ${area.label}: expected no white space, backslash or pattern, found ${JSON.stringify(bad)}`,
+      `data area ${name}: expected no white space, backslash or pattern, found ${JSON.stringify(bad)}`,
     )
-  return `${words.join(' ')}\n`
+  return `${[name, ...(kind === undefined ? [] : [kind]), ...paths].join(' ')}\n`
 }
 
 function latin1(text: string): Uint8Array {

@@ -72,11 +72,11 @@ function comeUp(name: string, document: GuestDocument, group: Group, facts: Fact
         return {
           move: {
             guest: name,
-            next: { ...document, state: 'verifying', why: `runs ${want}, soaking` },
+            next: { ...document, state: 'verifying', extended: false, why: `runs ${want}, soaking` },
             deadline: group.soakSeconds,
           },
         }
-    } else if (seen.digest !== '' && seen.digest !== wanted && (seen.pointer === 'good' || isStarted)) {
+    } else if (seen.digest !== '' && seen.digest !== wanted && isStarted) {
       const why =
         seen.pointer === 'good'
           ? `went back from ${want} by itself`
@@ -84,10 +84,20 @@ function comeUp(name: string, document: GuestDocument, group: Group, facts: Fact
       return goBack(name, document, group, `${why}: ${seen.detail}`)
     }
   }
-  if (!facts.deadlines.has(name))
+  const action: Action = { kind: 'switch', guest: name, generation: want, token, tries: group.tries }
+  if (!facts.deadlines.has(name)) {
+    // Nobody asked it in time: that says nothing about the generation.
+    if (seen && seen.power !== 'unknown' && seen.token < token && !document.extended)
+      return {
+        move: {
+          guest: name,
+          next: { ...document, extended: true, why: `was not told in time to start ${want}` },
+          deadline: group.bootSeconds,
+        },
+      }
     return goBack(name, document, group, `not healthy on ${want} in ${group.bootSeconds} s${detail(seen)}`)
-  if (!isObeyed)
-    return { action: { kind: 'switch', guest: name, generation: want, token, tries: group.tries } }
+  }
+  if (!isObeyed) return { action }
   if (document.state === 'granted')
     return { move: { guest: name, next: { ...document, state: 'switching', why: `starting ${want}` } } }
   return NOTHING
@@ -149,9 +159,10 @@ function recover(name: string, document: GuestDocument, facts: Facts): Step {
   const seen = facts.observed.get(name)
   const isBack = seen !== undefined && seen.token === token && isOnGood(seen, document, facts)
   if (isBack && (good === '' || seen.health === 'pass')) return { move: fallBack(name, document) }
-  if (state === 'lost') return NOTHING
-  if (facts.deadlines.has(name))
-    return isBack ? NOTHING : { action: { kind: 'rollback', guest: name, generation: good, token } }
+  const action: Action = { kind: 'rollback', guest: name, generation: good, token }
+  // Who obeyed is left alone; who was never reached is asked until it is.
+  if (state === 'lost') return seen?.token === token ? NOTHING : { action }
+  if (facts.deadlines.has(name)) return isBack ? NOTHING : { action }
   if (isBack) {
     const why = `${document.why}; and ${good} is unhealthy, too${detail(seen)}`
     const next = {

@@ -19,6 +19,12 @@ export interface Request {
   readonly licenses?: readonly string[]
 }
 
+/** Flags for the packages of an atom, or for all when it is ''. */
+export interface Forced {
+  readonly atom: string
+  readonly flags: readonly string[]
+}
+
 /** Gentoo: what holds for the packages of an atom (which may have wildcards), wanted or not. */
 export interface Setting {
   readonly atom: string
@@ -74,10 +80,23 @@ export interface DataArea {
   readonly name: string
   /** ext4 label, at most 16 bytes. */
   readonly label: string
-  /** Bytes. */
+  /** Bytes; 0 for an immutable area, which needs none. */
   readonly size: number
-  /** Absolute directories of the guest that live on this disk; seeded from the root. */
+  /** Absolute directories of the guest. */
   readonly paths: readonly string[]
+  /** Absent: a disk with the guest's own copy of each directory, made once from the root. */
+  readonly kind?: DataKind
+}
+
+/**
+ * Where an area lives when it is not a disk with copies. `overlay`: a disk that has only what differs from the base;
+ * `tmpfs`, `zram`: memory, filled from the base at each start; `immutable`: the base itself, read-only.
+ */
+export type DataKind = 'overlay' | 'tmpfs' | 'zram' | 'immutable'
+
+/** Whether an area outlives a reboot: it is a disk. */
+export function isKept({ kind }: Pick<DataArea, 'kind'>): boolean {
+  return kind === undefined || kind === 'overlay'
 }
 
 export interface KernelSpec {
@@ -206,6 +225,11 @@ export interface Profile {
   readonly rank: 'newest' | 'priority-first'
   /** Gentoo: whether another sub-slot than the one a build was made against may do. */
   readonly ignoreSlotOperators: boolean
+  /** Flags of a Gentoo profile: they count as configured, but bind nothing under `listed`. */
+  readonly profileUse: readonly Forced[]
+  /** Flags that are on, or off, whatever else is said. */
+  readonly useForce: readonly Forced[]
+  readonly useMask: readonly Forced[]
   readonly strip: {
     /** Names of classes in `stages/strip.yaml`. */
     readonly classes: readonly string[]

@@ -158,16 +158,52 @@ export function dataArea(): Shape<DataArea> {
       undefined,
       'Label of the ext4 file system, at most 16 bytes; default: the name.',
     ),
-    size: required(bytes(), 'Size of the disk, such as 64M.'),
-    paths: required(
-      list(absolutePath(), String),
-      'Directories of the guest that live on this disk, seeded from the base.',
+    size: optional(bytes(), 0, 'Size of the disk, or most memory, such as 64M.'),
+    paths: required(list(absolutePath(), String), 'Directories of the guest, seeded from the base.'),
+    mode: optional(
+      oneOf('persistent', 'ephemeral', 'immutable'),
+      'persistent',
+      'persistent: kept on a disk; ephemeral: in memory, as in the base after each start; immutable: read-only.',
+    ),
+    on: optional(
+      oneOf('disk', 'overlay', 'tmpfs', 'zram'),
+      undefined,
+      'persistent: disk (default), a copy of its own, or overlay, which keeps only what differs from the base; ephemeral: tmpfs (default) or zram.',
     ),
   })
-  return refined(area, ({ name, label = name, size, paths }, node, to) => {
+  return refined(area, (found, node, to) => {
+    const { name, label = name, size, paths, mode } = found
     if (Buffer.byteLength(label) > 16)
       return to.report(node, `expected a label of at most 16 bytes, found ${JSON.stringify(label)}`)
     if (paths.length === 0) return to.report(node, 'expected at least one path, found an empty list')
-    return { name, label, size, paths }
+    const on = found.on ?? USUAL_PLACE[mode]
+    if (!PLACES[mode].includes(on))
+      return to.report(
+        node,
+        `expected on: ${PLACES[mode].join(' or ') || 'left out'} with mode: ${mode}, found ${on}`,
+      )
+    if (on !== '' && size === 0) return to.report(node, 'expected a size such as 64M, found none')
+    if (on === '' && size !== 0)
+      return to.report(node, `expected no size with mode: ${mode}, found ${size} bytes`)
+    const program = on === 'overlay' ? paths.find(isProgram) : undefined
+    if (program !== undefined)
+      return to.report(
+        node,
+        `expected no overlay over programs and libraries, found ${program}: what a guest keeps there would hide updates for ever`,
+      )
+    if (on === 'disk') return { name, label, size, paths }
+    return { name, label, size, paths, kind: on === '' ? 'immutable' : on }
   })
+}
+
+const USUAL_PLACE = { persistent: 'disk', ephemeral: 'tmpfs', immutable: '' } as const
+type AreaPlace = 'disk' | 'overlay' | 'tmpfs' | 'zram' | ''
+const PLACES: { readonly [mode in keyof typeof USUAL_PLACE]: readonly AreaPlace[] } = {
+  persistent: ['disk', 'overlay'],
+  ephemeral: ['tmpfs', 'zram'],
+  immutable: [''],
+}
+
+function isProgram(path: string): boolean {
+  return /^\/(?:usr|bin|sbin|lib[0-9x]*|boot)(?:\/|$)/.test(path)
 }

@@ -41,7 +41,8 @@ export function bootModules({
   images,
   kernel,
   boot,
-}: Pick<Profile, 'images' | 'kernel' | 'boot'>): readonly string[] {
+  data,
+}: Pick<Profile, 'images' | 'kernel' | 'boot' | 'data'>): readonly string[] {
   const has = (...formats: readonly string[]): boolean =>
     images.some(({ format }) => formats.includes(format))
   return [
@@ -52,6 +53,7 @@ export function bootModules({
     ...(has('erofs') ? ['erofs'] : []),
     // zram asks for its compressor by name when there is no modprobe yet: it is loaded before.
     ...(boot.root?.kind === 'zram' ? [boot.root.compressor, 'zram'] : []),
+    ...(boot.root?.kind !== 'zram' && data.some(({ kind }) => kind === 'zram') ? ['lzo-rle', 'zram'] : []),
     ...kernel.modules,
   ]
 }

@@ -29,7 +29,10 @@ export const services: Stage = {
   pick: ({ profile: { services: specs, network, kernel, boot, config, data }, ids, date }) =>
     asJson({
       ...{ services: specs, network, modules: kernel.modules, ready: boot.ready, ids, date, config },
-      data: config.mode === 'persistent' ? data : [],
+      data:
+        config.mode === 'persistent'
+          ? data.filter(({ kind }) => kind === undefined || kind === 'overlay')
+          : [],
     }),
   async run(input, params, { contents }) {
     const { services: specs, network, modules, ready, ids, date, config, data } = params as unknown as Params
@@ -38,9 +41,13 @@ export const services: Stage = {
     if (other || !busyboxOf(tree)) {
       if (specs.length === 0 && config.keys.length === 0) return input
       const why = other ? `/${other.path} of ${other.owner} is the init` : 'the root has no busybox'
-      throw new Stage5Error('S5_STAGE_INVALID', `services: services and config packages are the work of busybox init, but ${why}`, {
-        hint: 'add the package busybox-static, or take the services out of the profile',
-      })
+      throw new Stage5Error(
+        'S5_STAGE_INVALID',
+        `services: services and config packages are the work of busybox init, but ${why}`,
+        {
+          hint: 'add the package busybox-static, or take the services out of the profile',
+        },
+      )
     }
     const make = maker('services', date, contents)
     const script = { mode: 0o755 }

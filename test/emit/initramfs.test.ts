@@ -80,6 +80,18 @@ test('the tree has init, busybox under every applet name, and the modules in loa
   assert.equal(await text(tree, 'etc/stage5/data'), 'www /var/www /var/log\ndb /srv\n')
 })
 
+test('areas without a disk have a table of their own, and an overlay is marked', async () => {
+  const data = [
+    { label: 'keep', size: 5, paths: ['/a'] },
+    { label: 'conf', size: 5, paths: ['/etc/x', '/etc/y'], kind: 'overlay' as const },
+    { label: 'cache', size: 4096, paths: ['/c'], kind: 'tmpfs' as const },
+    { label: 'site', size: 0, paths: ['/s'], kind: 'immutable' as const },
+  ]
+  const tree = await initramfsTree(await root(), contents, { ...OPTIONS, data })
+  assert.equal(await text(tree, 'etc/stage5/data'), 'keep /a\nconf overlay /etc/x /etc/y\n')
+  assert.equal(await text(tree, 'etc/stage5/areas'), 'cache tmpfs 4096 /c\nsite immutable 0 /s\n')
+})
+
 test('everything in the tree belongs to root and has the given time', async () => {
   const tree = await initramfsTree(await root(), contents, OPTIONS)
   for (const { path, inode } of entriesOf(tree))

@@ -364,3 +364,15 @@ test('what claims to run the new generation without having been started again is
   for (let left = 6; left > 0; left--) pass({ observed: claims() })
   assert.equal(toy.guestNow('a-1')?.state, 'recovering')
 })
+
+test('a guest that has the order but was not stopped yet has not gone back', () => {
+  const { until, toy, truth, pass } = scene([group('a', 1, { ...ONE, bootSeconds: 20 })], () => 'none')
+  until('wave')
+  const before = truth.status('a-1')
+  pass()
+  const token = toy.guestNow('a-1')?.token ?? 0
+  assert.ok(token > before.token)
+  const between = new Map([['a-1', { ...before, token }]])
+  for (let left = 3; left > 0; left--) pass({ observed: between })
+  assert.match(toy.guestNow('a-1')?.state ?? '', /^(granted|switching)$/)
+})

@@ -498,6 +498,31 @@ for (const [what, text, message] of [
     '1:9: expected major and minor only for type char or block, found type dir',
   ],
   [
+    'an overlay over programs',
+    'data: [{name: a, size: 16M, on: overlay, paths: [/etc, /usr/bin]}]',
+    '1:8: expected no overlay over programs and libraries, found /usr/bin: what a guest keeps there would hide updates for ever',
+  ],
+  [
+    'an immutable area on a disk',
+    'data: [{name: a, size: 16M, mode: immutable, on: disk, paths: [/a]}]',
+    '1:8: expected on: left out with mode: immutable, found disk',
+  ],
+  [
+    'an immutable area with a size',
+    'data: [{name: a, size: 16M, mode: immutable, paths: [/a]}]',
+    '1:8: expected no size with mode: immutable, found 16777216 bytes',
+  ],
+  [
+    'an ephemeral overlay',
+    'data: [{name: a, size: 16M, mode: ephemeral, on: overlay, paths: [/a]}]',
+    '1:8: expected on: tmpfs or zram with mode: ephemeral, found overlay',
+  ],
+  [
+    'memory without a limit',
+    'data: [{name: a, mode: ephemeral, paths: [/a]}]',
+    '1:8: expected a size such as 64M, found none',
+  ],
+  [
     'capabilities of a directory',
     'files: [{path: /a, type: dir, capabilities: x=p}]',
     '1:9: expected capabilities only on a file, found type dir',
@@ -765,4 +790,43 @@ test('a profile is read in a few milliseconds', async () => {
   for (let round = 0; round < 5; round++) await load({ x: text })
   const each = (performance.now() - start) / 5
   assert.ok(each < 250, `${each} ms`)
+})
+
+test('the places of data areas: persistent, ephemeral, immutable', async () => {
+  const { data } = await load({
+    x: `
+data:
+  - {name: own, size: 16M, paths: [/a]}
+  - {name: changes, size: 16M, paths: [/b], mode: persistent, on: overlay}
+  - {name: memory, size: 1M, paths: [/c], mode: ephemeral}
+  - {name: packed, size: 1M, paths: [/d], mode: ephemeral, on: zram}
+  - {name: fixed, paths: [/e], mode: immutable}
+`,
+  })
+  assert.deepEqual(
+    data.map(({ name, kind, size }) => [name, kind, size]),
+    [
+      ['own', undefined, 16 * 2 ** 20],
+      ['changes', 'overlay', 16 * 2 ** 20],
+      ['memory', 'tmpfs', 2 ** 20],
+      ['packed', 'zram', 2 ** 20],
+      ['fixed', 'immutable', 0],
+    ],
+  )
+})
+
+test('files that are too large in all are refused, with what to do instead', async () => {
+  const from = (name: string): string => `{path: /srv/${name}, from: ../files/${name}}`
+  const half = new Uint8Array(32 * 1_048_576)
+  const sources = { 'files/a': half, 'files/b': half, 'files/c': new Uint8Array(1) }
+  const { profile } = await loadBoth({ p: `files: [${from('a')}, ${from('b')}]` }, 'p', sources)
+  assert.deepEqual(
+    profile.files.map(({ content }) => content.length),
+    [half.length, half.length],
+  )
+  await assert.rejects(loadBoth({ p: `files: [${from('a')}, ${from('b')}, ${from('c')}]` }, 'p', sources), {
+    code: 'S5_PROFILE_INVALID',
+    message: /p\.yaml:\d+:\d+: files of a profile have at most 64 MiB in all, found 64\.0 MiB with files\/c$/,
+    hint: /stage5 pack DIR/,
+  })
 })

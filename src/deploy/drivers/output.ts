@@ -27,6 +27,14 @@ export interface GuestOutput {
       readonly file: string
       readonly size: number
       readonly paths: readonly string[]
+      readonly kind?: 'overlay'
+    }[]
+    /** Areas that are no disk. */
+    readonly areas?: readonly {
+      readonly name: string
+      readonly size: number
+      readonly paths: readonly string[]
+      readonly kind: 'tmpfs' | 'zram' | 'immutable'
     }[]
     readonly ready: string
     readonly memory: number
