@@ -10,21 +10,24 @@ let project: Project
 
 const GUESTS = resolve(import.meta.dirname, '../helpers/fr-exec.ts')
 
+const WEB = "guests: ['web-{1..2}']\nwaves: [1, 100%]"
+
 before(async () => {
   project = await packedProject()
   await must('lock', 'shop')
   await must('build', 'shop')
   mkdirSync(join(project.directory, 'groups'))
-  writeGroup('web', "guests: ['web-{1..2}']\nwaves: [1, 100%]")
+  writeGroup('web', WEB)
   writeGroup('db', 'guests: [db-1]\napprovers: [alice]\nwaves: [1]\nrequire: booted')
   writeGroup('stuck', 'guests: [stuck-1]\nminAvailable: 1')
 })
 after(() => project[Symbol.dispose]())
 
-function writeGroup(name: string, more: string): void {
+/** @param boot how long a guest may take to become healthy */
+function writeGroup(name: string, more: string, boot = '2m'): void {
   const { directory } = project
   const driver = `driver: {kind: exec, command: [${process.execPath}, ${GUESTS}, ${directory}/truth]}`
-  const text = `stage5: 1\nprofile: shop\n${driver}\nsoak: 1s\ntimeouts: {boot: 4s, recover: 60s}\n${more}\n`
+  const text = `stage5: 1\nprofile: shop\n${driver}\nsoak: 1s\ntimeouts: {boot: ${boot}, recover: 2m}\n${more}\n`
   writeFileSync(join(directory, `groups/${name}.yaml`), text)
 }
 
@@ -82,11 +85,12 @@ test('guests get their first generation; a bad one stops at the canary, goes bac
   await must('build', 'shop')
   const { manifest, name } = await generation(2)
   writeFileSync(join(project.directory, 'truth/sick'), manifest)
+  writeGroup('web', WEB, '8s')
   const bad = await run('rollout', 'start', 'web', '--to', 'g2', '--wait', '--history', 'fleet.ndjson')
   assert.equal(bad.code, 1, bad.stderr)
   assert.match(
     bad.stdout,
-    /^r2 rolled-back: 0 of 2 run g2-\w{12}, 1 failed, no guest of wave-1 came up; web-\d: not healthy on g2-\w{12} in 4 s: GET \/ said 500\n/,
+    /^r2 rolled-back: 0 of 2 run g2-\w{12}, 1 failed, no guest of wave-1 came up; web-\d: not healthy on g2-\w{12} in 8 s: GET \/ said 500\n/,
   )
   assert.match(bad.stdout, /wave-1 +1 +0 +1 +stopped\nall +1 +0 +not reached\n/)
   const guests = ['web-1', 'web-2'].map(

@@ -30,9 +30,9 @@ export interface ContractOptions {
   readonly parts?: readonly Part[]
 }
 
-export type Part = 'once' | 'stale' | 'fallback' | 'killed'
+export type Part = 'once' | 'again' | 'stale' | 'fallback' | 'killed' | 'killed-commit'
 
-const PATIENCE_MS = 120_000
+const PATIENCE_MS = 400_000
 
 /** Asks until the status is as wanted. */
 export async function until(
@@ -98,7 +98,11 @@ async function callElsewhere(
 export function driverContract(
   kind: string,
   open: (t: TestContext) => Promise<Bench | undefined>,
-  { tries, killMs, parts = ['once', 'stale', 'fallback', 'killed'] }: ContractOptions,
+  {
+    tries,
+    killMs,
+    parts = ['once', 'again', 'stale', 'fallback', 'killed', 'killed-commit'],
+  }: ContractOptions,
 ): void {
   const contract = (
     part: Part,
@@ -145,15 +149,29 @@ export function driverContract(
       await driver.switchTo(guest, second, 4, 3, signal)
       assert.deepEqual(await bench.starts(), [first.name, second.name, first.name])
 
+      await twice(() => driver.stop(guest, signal))
+      assert.equal((await driver.status(guest, signal)).power, 'off')
+      assert.deepEqual(await bench.starts(), [first.name, second.name, first.name])
+    },
+  )
+
+  contract(
+    'again',
+    'a generation that was called back is taken under a new token, and others are forgotten',
+    async (bench, signal) => {
+      const { driver, guest, first, second } = bench
+      await install(bench, first, 3, signal)
+      await driver.prepare(guest, second, signal)
+      await driver.rollback(guest, first, 4, signal)
+      await driver.switchTo(guest, second, 4, 3, signal)
+      assert.deepEqual(await bench.starts(), [first.name])
       await driver.switchTo(guest, second, 5, 3, signal)
       await until(bench, isRunning(second), signal)
       await twice(() => driver.commit(guest, second, 5, signal))
       const good = await driver.status(guest, signal)
       assert.deepEqual([good.pointer, good.digest], ['good', second.manifest])
       await twice(() => driver.collect(guest, [second.name], signal))
-      await twice(() => driver.stop(guest, signal))
-      assert.equal((await driver.status(guest, signal)).power, 'off')
-      assert.deepEqual(await bench.starts(), [first.name, second.name, first.name, second.name])
+      assert.deepEqual(await bench.starts(), [first.name, second.name])
     },
   )
 
@@ -206,30 +224,44 @@ export function driverContract(
         await driver.switchTo(guest, second, token, 3, signal)
         await until(bench, isRunning(second), signal)
         assert.equal((await bench.starts()).length, before + 1, `switch killed after ${ms} ms`)
-        await callElsewhere(bench, 'commit', [guest, second, token], ms)
-        await driver.commit(guest, second, token, signal)
-        assert.equal((await driver.status(guest, signal)).pointer, 'good')
-        token++
-        await driver.switchTo(guest, first, token, 3, signal)
+        await callElsewhere(bench, 'rollback', [guest, first, token], ms)
+        await driver.rollback(guest, first, token, signal)
         await until(bench, isRunning(first), signal)
-        await callElsewhere(bench, 'rollback', [guest, second, token], ms)
-        await driver.rollback(guest, second, token, signal)
-        await until(bench, isRunning(second), signal)
-        token++
-        await driver.switchTo(guest, first, token, 3, signal)
-        await until(bench, isRunning(first), signal)
-        await driver.commit(guest, first, token, signal)
         await callElsewhere(bench, 'collect', [guest, [first.name]], ms)
         await driver.collect(guest, [first.name], signal)
-        assert.equal((await bench.starts()).length, before + 4)
+        assert.equal((await bench.starts()).length, before + 2, `rollback killed after ${ms} ms`)
       }
       for (const ms of killMs) {
         await callElsewhere(bench, 'stop', [guest], ms)
         await driver.stop(guest, signal)
         assert.equal((await driver.status(guest, signal)).power, 'off')
+      }
+    },
+  )
+
+  contract(
+    'killed-commit',
+    'a commit that is killed and said again is one; a stopped guest starts again',
+    async (bench, signal) => {
+      const { driver, guest, first, second } = bench
+      await install(bench, first, 1, signal)
+      let token = 1
+      for (const ms of killMs) {
+        token++
+        const before = (await bench.starts()).length
+        await driver.prepare(guest, second, signal)
+        await driver.switchTo(guest, second, token, 3, signal)
+        await until(bench, isRunning(second), signal)
+        await callElsewhere(bench, 'commit', [guest, second, token], ms)
+        await driver.commit(guest, second, token, signal)
+        assert.equal((await driver.status(guest, signal)).pointer, 'good')
+        await callElsewhere(bench, 'stop', [guest], ms)
+        await driver.stop(guest, signal)
         token++
         await driver.switchTo(guest, first, token, 3, signal)
         await until(bench, isRunning(first), signal)
+        await driver.commit(guest, first, token, signal)
+        assert.equal((await bench.starts()).length, before + 2)
       }
     },
   )
