@@ -1,0 +1,78 @@
+/** The driver qemu with a real guest: what makes each guest itself. */
+import assert from 'node:assert/strict'
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { guestFolder } from '../../src/deploy/drivers/folder.ts'
+import { connectUnix } from '../../src/deploy/qmp.ts'
+import { run } from '../../src/host/run.ts'
+import { temporaryDirectory } from '../../src/host/temp.ts'
+import { openBench } from '../helpers/fd-bench-qemu.ts'
+import { until } from '../helpers/fd-contract.ts'
+import { toys } from '../helpers/fd-toys.ts'
+
+/** Types a command at the console of a guest. @returns what it printed */
+async function typed(path: string, command: string): Promise<string> {
+  const socket = connectUnix(path)
+  let shown = ''
+  const { promise, resolve, reject } = Promise.withResolvers<string>()
+  const timer = setTimeout(() => reject(new Error(`no answer; the console shows: ${shown}`)), 60_000)
+  socket.on('data', (bytes: Buffer) => {
+    shown += bytes.toString('utf8').replaceAll('\r', '')
+    const found = /BEG-0\n([^]*?)END-0/.exec(shown)
+    if (found) resolve(found[1] as string)
+  })
+  socket.write(`\necho BEG-$((0)); ${command}; echo END-$((0))\n`)
+  try {
+    return await promise
+  } finally {
+    clearTimeout(timer)
+    socket.destroy()
+  }
+}
+
+test('a guest has its own name, machine-id, keys and secrets, and none of them stands in an image', async (t) => {
+  const folder = await toys(t)
+  if (folder === undefined) return
+  const bench = openBench(folder)
+  const { driver, guest, first } = bench
+  await driver.prepare(guest, first, t.signal)
+  await driver.switchTo(guest, first, 100, 3, t.signal)
+  try {
+    await until(bench, ({ health }) => health === 'pass', t.signal)
+    const own = guestFolder(join(folder, '.stage5/guests'), guest.name)
+    const said = await typed(
+      own.file('run', 'console.sock'),
+      'hostname; cat /etc/machine-id /etc/toy.key; ls -l /etc/toy.key | cut -c1-10; df -m /srv/keep | tail -1',
+    )
+    const lines = said.trim().split('\n')
+    const id = own.read('machine-id')
+    assert.match(id, /^[0-9a-f]{12}4[0-9a-f]{3}[89ab][0-9a-f]{15}$/)
+    assert.deepEqual(lines.slice(0, 4), ['toy-1.example', id, 'the secret of toy-1', '-rw-------'])
+    const megabytes = Number(/\s(\d+)\s/.exec(lines[4] as string)?.[1])
+    assert.ok(megabytes > 20, `the group made the disk larger than 16 MiB: ${lines[4]}`)
+    await driver.prepare(guest, first, t.signal)
+    assert.equal(own.read('machine-id'), id)
+  } finally {
+    await driver.stop(guest, t.signal)
+  }
+  using work = temporaryDirectory()
+  const secrets = [
+    'the secret of toy-1',
+    readFileSync(join(folder, '.stage5/guests/toy-1/machine-id'), 'utf8').trim(),
+  ]
+  for (const name of readdirSync(first.directory)) {
+    const path = join(first.directory, name)
+    const plain = join(work.path, 'plain')
+    if (name.endsWith('.squashfs')) {
+      await run(['unsquashfs', '-n', '-d', plain, path], { accept: 'any' })
+      const { code } = await run(['grep', '-r', '-q', secrets[0] as string, plain], { accept: 'any' })
+      assert.equal(code, 1, name)
+    } else if (name.endsWith('.initrd')) {
+      const { stdout } = await run(['zstd', '-dcq', path])
+      writeFileSync(plain, stdout)
+      for (const secret of secrets) assert.ok(!stdout.includes(secret), name)
+      await run(['rm', plain])
+    } else for (const secret of secrets) assert.ok(!readFileSync(path).includes(secret), name)
+  }
+})
