@@ -228,6 +228,10 @@ export const CODES = {
     summary: 'The file system or the rights of this process do not offer the protection that was asked for.',
     help: 'reflink needs btrfs or XFS (with reflink=1) and the store on the same file system; bind needs root; verity needs a file system made with verity and a kernel that has it. `--copy` works everywhere: the root shares no file with others.',
   },
+  S5_PUBLISH_REFUSED: {
+    summary: 'A generation cannot be published, or a channel cannot point to it.',
+    help: 'The message has the reason. What was published is never changed, numbers of generations are given once, and where a boot record is required `stage5 test PROFILE --key KEY` must have signed that it boots.',
+  },
   S5_REPOSITORY_UNKNOWN: {
     summary: 'A profile names a repository that has no file.',
     help: 'Repositories are the YAML files of the folder `repos/`; the nearest names are in the message.',
