@@ -33,6 +33,8 @@ const TEST = {
   busybox: 'busybox-static',
   openssl: 'openssl',
   lz4: 'lz4',
+  lzip: 'lzip',
+  lzop: 'lzop',
   bzip2: 'bzip2',
   pwck: 'passwd',
   systemctl: 'systemd',

@@ -20,6 +20,7 @@ export const TOOLS: readonly Tool[] = [
   { name: 'debugfs', debianPackage: 'e2fsprogs', purpose: 'fill data disks without root' },
   { name: 'e2fsck', debianPackage: 'e2fsprogs', purpose: 'check data disks before they grow' },
   { name: 'flock', debianPackage: 'util-linux', purpose: 'run a guest once' },
+  { name: 'fsverity', debianPackage: 'fsverity', purpose: 'seal the files of a root: `--protect verity`' },
   {
     name: 'getfattr',
     debianPackage: 'attr',
@@ -46,6 +47,7 @@ export const TOOLS: readonly Tool[] = [
   { name: 'mke2fs', debianPackage: 'e2fsprogs', purpose: 'make data disks' },
   { name: 'mknod', debianPackage: 'coreutils', purpose: 'make device nodes in folder outputs, as root' },
   { name: 'mmd', debianPackage: 'mtools', purpose: 'make folders in EFI system partitions' },
+  { name: 'mount', debianPackage: 'mount', purpose: 'protect a root: `--protect bind`' },
   { name: 'nsenter', debianPackage: 'util-linux', purpose: 'ask the systemd of a container' },
   { name: 'qemu-img', debianPackage: 'qemu-utils', purpose: 'write qcow2 disks' },
   { name: 'qemu-system-aarch64', debianPackage: 'qemu-system-arm', purpose: 'boot arm64 guests' },
@@ -64,6 +66,7 @@ export const TOOLS: readonly Tool[] = [
   { name: 'sync', debianPackage: 'coreutils', purpose: 'make many files of the store durable at once' },
   { name: 'syslinux', debianPackage: 'syslinux', purpose: 'make disks that a BIOS can start' },
   { name: 'tar', debianPackage: 'tar', purpose: 'make native packages: `stage5 pack`' },
+  { name: 'umount', debianPackage: 'mount', purpose: 'take the protection of a root away' },
   { name: 'unshare', debianPackage: 'util-linux', purpose: 'mount the root of a container for it alone' },
   { name: 'virsh', debianPackage: 'libvirt-clients', purpose: 'run guests under libvirt' },
   {

@@ -1,5 +1,7 @@
 /** run: real programs, every way they can end. */
 import assert from 'node:assert/strict'
+import { readdirSync, readFileSync } from 'node:fs'
+import { join, resolve } from 'node:path'
 import test from 'node:test'
 import { isStage5Error, type Stage5Error } from '../../src/base/errors.ts'
 import { run, TOOLS } from '../../src/host/run.ts'
@@ -104,4 +106,20 @@ test('the table of tools is sorted, unique and complete', () => {
   const names = TOOLS.map(({ name }) => name)
   assert.deepEqual(names, [...new Set(names)].sort())
   for (const tool of TOOLS) assert.ok(tool.debianPackage !== '' && tool.purpose !== '')
+})
+
+test('`stage5 doctor` knows each program that the source calls by name', () => {
+  const source = resolve(import.meta.dirname, '../../src')
+  const called = readdirSync(source, { recursive: true, encoding: 'utf8' })
+    .filter((path) => path.endsWith('.ts'))
+    .flatMap((path) => [
+      ...readFileSync(join(source, path), 'utf8').matchAll(/\b(?:run\(\[|findTool\()'([\w.-]+)'/g),
+    ])
+    .map(([, name]) => name as string)
+  assert.ok(called.length > 10)
+  const known = new Set(['sh', ...TOOLS.map(({ name }) => name)])
+  assert.deepEqual(
+    called.filter((name) => !known.has(name)),
+    [],
+  )
 })
