@@ -144,8 +144,10 @@ async function listOne(directory: string): Promise<readonly Listed[] | undefined
           : entry.isSymbolicLink()
             ? 'symlink'
             : 'other'
-      const executable = type === 'file' && ((await stat(path)).mode & 0o100) !== 0
-      return { name: entry.name, type, executable, target: type === 'symlink' ? await readlink(path) : '' }
+      const target = type === 'symlink' ? await readlink(path) : ''
+      if (type !== 'file') return { name: entry.name, type, executable: false, size: 0, target }
+      const { mode, size } = await stat(path)
+      return { name: entry.name, type, executable: (mode & 0o100) !== 0, size, target }
     }),
   )
 }

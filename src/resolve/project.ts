@@ -11,6 +11,8 @@ export interface Listed {
   readonly type: 'file' | 'dir' | 'symlink' | 'other'
   /** The owner may execute it. */
   readonly executable: boolean
+  /** Bytes of a file; otherwise 0. */
+  readonly size: number
   /** Of a symlink, as written; otherwise ''. */
   readonly target: string
 }

@@ -19,7 +19,7 @@ export function utf8(text: string): Uint8Array {
 
 /** A byte string as the bytes of a file. */
 export function rawBytes(text: string): Uint8Array {
-  return Uint8Array.from(text, (letter) => letter.charCodeAt(0))
+  return Buffer.from(text, 'latin1')
 }
 
 /** Bytes as a byte string. */

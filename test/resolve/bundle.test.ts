@@ -22,6 +22,7 @@ const bundle: Project = {
       name: entry.name,
       type: entry.isDirectory() ? 'dir' : 'file',
       executable: (statSync(join(TOP, path, entry.name)).mode & 0o100) !== 0,
+      size: entry.isFile() ? statSync(join(TOP, path, entry.name)).size : 0,
       target: '',
     })),
 }

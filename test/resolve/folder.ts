@@ -11,8 +11,9 @@ export function folder(files: { readonly [path: string]: string | Uint8Array }):
       const link = typeof text === 'string' && text.startsWith('@')
       const type = below.length > 0 ? 'dir' : link ? 'symlink' : 'file'
       const executable = type === 'file' && typeof text === 'string' && text.startsWith('!')
-      if (name !== '')
-        found.set(name, { name, type, executable, target: type === 'symlink' ? String(text).slice(1) : '' })
+      const size = type === 'file' ? text.length : 0
+      const target = type === 'symlink' ? String(text).slice(1) : ''
+      if (name !== '') found.set(name, { name, type, executable, size, target })
     }
     return found.size > 0 ? [...found.values()].reverse() : undefined
   }

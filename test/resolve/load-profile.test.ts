@@ -817,7 +817,7 @@ data:
 
 test('files that are too large in all are refused, with what to do instead', async () => {
   const from = (name: string): string => `{path: /srv/${name}, from: ../files/${name}}`
-  const half = new Uint8Array(32 * 1_048_576)
+  const half = new Uint8Array(16 * 1_048_576)
   const sources = { 'files/a': half, 'files/b': half, 'files/c': new Uint8Array(1) }
   const { profile } = await loadBoth({ p: `files: [${from('a')}, ${from('b')}]` }, 'p', sources)
   assert.deepEqual(
@@ -826,7 +826,7 @@ test('files that are too large in all are refused, with what to do instead', asy
   )
   await assert.rejects(loadBoth({ p: `files: [${from('a')}, ${from('b')}, ${from('c')}]` }, 'p', sources), {
     code: 'S5_PROFILE_INVALID',
-    message: /p\.yaml:\d+:\d+: files of a profile have at most 64 MiB in all, found 64\.0 MiB with files\/c$/,
+    message: /p\.yaml:\d+:\d+: files of a profile have at most 32 MiB in all, found 32\.1 MiB with files\/c$/,
     hint: /stage5 pack DIR/,
   })
 })
