@@ -57,6 +57,8 @@ function gentooDigest(input: ResolveInput): { readonly [key: string]: Json | und
   const { usePolicy = 'listed', soname = 'check', prefer = 'newest', strict = false, idepend = false } = input
   const some = <T extends object>(value: T): T | undefined =>
     Object.keys(value).length > 0 ? value : undefined
+  const forced = (list: ResolveInput['useForce'] = []) =>
+    some(list.flatMap(({ atom, flags }) => (flags.length > 0 ? [{ atom, flags }] : [])))
   return {
     keywords: some(keywords),
     licenses: some(licenses),
@@ -71,6 +73,9 @@ function gentooDigest(input: ResolveInput): { readonly [key: string]: Json | und
     idepend: idepend || undefined,
     rank: rank === 'newest' ? undefined : rank,
     ignoreSlotOperators: ignoreSlotOperators || undefined,
+    profileUse: forced(input.profileUse),
+    useForce: forced(input.useForce),
+    useMask: forced(input.useMask),
   }
 }
 

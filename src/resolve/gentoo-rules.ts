@@ -5,7 +5,7 @@ import { matchesPattern, parseEbuildAtom } from '../pkg/ebuild-atom.ts'
 import type { Atom, GentooFacts, Package, RuntimeDependency, UseTest } from '../pkg/package.ts'
 import { missingLicenses } from '../pkg/required-use.ts'
 import { passesUseTest } from '../pkg/use.ts'
-import type { Profile, Setting } from './profile.ts'
+import type { Forced, Profile, Setting } from './profile.ts'
 
 /** What a profile may say about Gentoo packages, and what only universes say. What is left out has its default. */
 export interface GentooWishes
@@ -25,25 +25,17 @@ export interface GentooWishes
       | 'idepend'
       | 'rank'
       | 'ignoreSlotOperators'
+      | 'profileUse'
+      | 'useForce'
+      | 'useMask'
     >
   > {
   /** Patterns of CHOST; empty or absent: any. */
   readonly chosts?: readonly string[]
-  /** Flags of a Gentoo profile: they count as configured, but bind nothing under `listed`. */
-  readonly profileUse?: readonly string[]
-  /** Flags that win over all settings, on and off. */
-  readonly useForce?: readonly Forced[]
-  readonly useMask?: readonly Forced[]
   /** Default: RDEPEND and PDEPEND. */
   readonly depTypes?: readonly RuntimeDependency[]
   /** Libraries taken as present, as `soname.ts` names them. */
   readonly sonameProvided?: readonly string[]
-}
-
-/** Flags forced for the packages of an atom, or for all when it is ''. */
-export interface Forced {
-  readonly atom: string
-  readonly flags: readonly string[]
 }
 
 /** Why Gentoo's rules keep a build out. */
@@ -88,6 +80,7 @@ export function openGentooRules(input: RulesInput, wanted: readonly Atom[]): Gen
   })
   const compiled = [...settings.toSorted((left, right) => left.rank - right.rank), ...requests]
   const forces = [...(input.useForce ?? []).map(forceOf(true)), ...(input.useMask ?? []).map(forceOf(false))]
+  const usual = (input.profileUse ?? []).map(forceOf(true))
   const chosts = (input.chosts ?? []).map((pattern) => new RegExp(`^(?:${pattern})$`))
   const policy = input.usePolicy ?? 'listed'
   const accepted = input.keywords && input.keywords.length > 0 ? input.keywords : [gentooArch(input.arch)]
@@ -128,7 +121,7 @@ export function openGentooRules(input: RulesInput, wanted: readonly Atom[]): Gen
         }
       }
     }
-    apply(input.profileUse ?? [], false)
+    for (const { pattern, flags } of usual) if (!pattern || matchesPattern(pattern, pkg)) apply(flags, false)
     apply(input.use, true)
     for (const setting of settingsOf(pkg)) apply(setting.use, true)
     for (const { pattern, flags, on } of forces)
@@ -181,7 +174,7 @@ export function openGentooRules(input: RulesInput, wanted: readonly Atom[]): Gen
     bound: boundTests,
     deviations: (pkg, gentoo) => {
       if (policy !== 'listed') return 0
-      if (bindsNothing && (input.profileUse ?? []).length === 0) {
+      if (bindsNothing && usual.every(({ flags }) => flags.length === 0)) {
         const { defaultFlags, ownFlags } = gentoo
         return ownFlags.filter((flag) => defaultFlags.includes(flag) !== pkg.use.includes(flag)).length
       }

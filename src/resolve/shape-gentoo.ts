@@ -9,11 +9,12 @@ import {
   optional,
   refined,
   required,
+  shortOrLong,
   type Shape,
   type Source,
   string,
 } from '../base/shape.ts'
-import type { Profile } from './profile.ts'
+import type { Forced, Profile } from './profile.ts'
 import { flagName, placeOf } from './shape-entries.ts'
 import { type Field, scalar, stack } from './shape-layers.ts'
 import { atom, keyword, license, useFlag, word } from './shape-words.ts'
@@ -33,6 +34,9 @@ type Keys =
   | 'idepend'
   | 'rank'
   | 'ignoreSlotOperators'
+  | 'profileUse'
+  | 'useForce'
+  | 'useMask'
 
 export const gentooFields: { readonly [K in Keys]: Field<Profile[K]> } = {
   keywords: stack(
@@ -109,6 +113,27 @@ export const gentooFields: { readonly [K in Keys]: Field<Profile[K]> } = {
     false,
     'Gentoo: whether another sub-slot than the one a build was made against may do. Each case is warned of: such programs may not start.',
   ),
+  profileUse: flags(
+    'Gentoo: flags as the profile of Gentoo has them; builds that have them so are preferred, others may be chosen.',
+  ),
+  useForce: flags('Gentoo: flags that must be on wherever a build knows them, as in use.force.'),
+  useMask: flags('Gentoo: flags that must be off wherever a build knows them, as in use.mask.'),
+}
+
+/** Flags for all packages, and `{atom, use}` for some. */
+function flags(description: string): Field<readonly Forced[]> {
+  const some = object('flags such as {atom: sys-libs/glibc, use: [multilib]}', {
+    atom: required(atom(), 'Packages they hold for; wildcards as in `"*/*"`.'),
+    use: required(list(useFlag(), flagName), 'Their flags.'),
+  })
+  return stack(
+    shortOrLong(
+      refined(useFlag(), (flag): Forced => ({ atom: '', flags: [flag] })),
+      refined(some, ({ atom: pattern, use }): Forced => ({ atom: pattern, flags: use })),
+    ),
+    { nameOf: (one) => (one.atom === '' ? flagName(one.flags[0] as string) : one.atom), negative: true },
+    description,
+  )
 }
 
 /** A map of lists that merges by key: later lists override, `null` removes one. */

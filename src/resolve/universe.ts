@@ -7,8 +7,7 @@ import { allOf, type EntrySource, listingOf } from '../pkg/listing.ts'
 import type { Index, Package } from '../pkg/package.ts'
 import { parseSonames } from '../pkg/soname.ts'
 import type { ResolveInput } from './choose.ts'
-import type { Forced } from './gentoo-rules.ts'
-import type { Profile, Request, Setting, Where } from './profile.ts'
+import type { Forced, Profile, Request, Setting, Where } from './profile.ts'
 import { packagesFromJson } from './universe-packages.ts'
 
 /** A `Packages` index, for universes that name one by its path. */
@@ -239,8 +238,9 @@ function inputOf(
   ]
   const useForce = forced('useForce', 'packageUseForce')
   const useMask = forced('useMask', 'packageUseMask')
+  const profileUse = forced('profileUse', 'packageProfileUse')
   const patterns = [...words('packageMask'), ...words('packageUnmask'), ...settings.map(({ atom }) => atom)]
-  for (const atom of [...patterns, ...[...useForce, ...useMask].map((one) => one.atom)])
+  for (const atom of [...patterns, ...[...useForce, ...useMask, ...profileUse].map((one) => one.atom)])
     if (isGentoo && atom !== '') parseEbuildAtom(atom, { kind: 'pattern' })
   const licenses = known('acceptLicense')
   const groups = record(config['licenseGroups'] ?? {}, 'config.licenseGroups')
@@ -273,7 +273,7 @@ function inputOf(
     settings,
     sets: Object.fromEntries(sets),
     chosts,
-    profileUse: words('profileUse'),
+    profileUse,
     useForce,
     useMask,
     soname: request['sonameDeps'] === true ? 'require' : request['soname'] === 'off' ? 'off' : 'check',

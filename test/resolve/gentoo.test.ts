@@ -338,6 +338,9 @@ test('the policy exact compares every flag of IUSE with its configuration', () =
   assert.equal(chosen({ use: ['-f'], useForce: ['f'] }), 'a/x-1')
   assert.equal(chosen({ use: ['f'], packageUseMask: [{ atom: '>=a/x-2', use: ['f'] }] }), 'a/x-2')
   assert.equal(chosen({ profileUse: ['-f'] }), 'a/x-2')
+  assert.equal(chosen({ packageProfileUse: [{ atom: 'a/x', use: ['-f'] }] }), 'a/x-2')
+  assert.equal(chosen({ packageProfileUse: [{ atom: 'a/y', use: ['-f'] }] }), 'a/x-1')
+  assert.equal(chosen({ profileUse: ['-f'], use: ['f'] }), 'a/x-1')
 })
 
 test('the policy listed binds the flags that are named, and the nearest build of a version wins', () => {

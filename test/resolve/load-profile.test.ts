@@ -53,6 +53,9 @@ test('an empty profile has the documented defaults', async () => {
     idepend: false,
     rank: 'newest',
     ignoreSlotOperators: false,
+    profileUse: [],
+    useForce: [],
+    useMask: [],
     strip: { classes: [], keep: [], drop: [] },
     allow: [],
     scripts: {},
@@ -110,6 +113,9 @@ strict: true
 idepend: true
 rank: priority-first
 ignoreSlotOperators: true
+profileUse: [acl, -X, {atom: app/till, use: [-ssl]}]
+useForce: [amd64]
+useMask: [{atom: "app/*", use: [selinux]}]
 strip: {classes: [man], keep: [/usr/share/man/man1], drop: ["*.a"]}
 allow: [{path: /usr/lib/x, reason: never loaded}]
 scripts: {nginx: starts a service}
@@ -169,6 +175,13 @@ pipeline: fast
     idepend: true,
     rank: 'priority-first',
     ignoreSlotOperators: true,
+    profileUse: [
+      { atom: '', flags: ['acl'] },
+      { atom: '', flags: ['-X'] },
+      { atom: 'app/till', flags: ['-ssl'] },
+    ],
+    useForce: [{ atom: '', flags: ['amd64'] }],
+    useMask: [{ atom: 'app/*', flags: ['selinux'] }],
     strip: { classes: ['man'], keep: ['/usr/share/man/man1'], drop: ['*.a'] },
     allow: [{ path: '/usr/lib/x', reason: 'never loaded' }],
     scripts: { nginx: 'starts a service' },
