@@ -63,6 +63,11 @@ const TEST = {
   dracut: 'dracut',
   'signify-openbsd': 'signify-openbsd',
   'docker-registry': 'docker-registry',
+  jdupes: 'jdupes',
+  rdfind: 'rdfind',
+  hardlink: 'util-linux',
+  ostree: 'ostree',
+  time: 'time',
 }
 
 const top = fileURLToPath(new URL('..', import.meta.url))

@@ -2,19 +2,22 @@
  * Ten roots made of Debian packages, deduplicated by stage5 and by what else there is, each on a fresh copy of the same
  * roots, in one run.
  *
- *   node test/bench/dedupe.ts [--megabytes 25] [--roots 10] [--json]
+ *   node test/bench/dedupe.ts [--megabytes 25] [--roots 10] [--debs LIST] [--json]
  */
 import { spawnSync } from 'node:child_process'
-import { appendFileSync, globSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { appendFileSync, globSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { findTool } from '../../src/host/run.ts'
+import { type Cost, measure } from './measure.ts'
 
 const { values } = parseArgs({
   options: {
     megabytes: { type: 'string', default: '25' },
     roots: { type: 'string', default: '10' },
+    /** A file with the path of a Debian package a line. */
+    debs: { type: 'string' },
     json: { type: 'boolean', default: false },
   },
 })
@@ -31,8 +34,7 @@ const TOOLS: readonly (readonly [name: string, ...argv: readonly string[]])[] = 
 
 function run(argv: readonly string[], cwd = top): void {
   const [tool = '', ...rest] = argv
-  const env = { ...process.env, STAGE5_STORE: join(top, 'store') }
-  const ran = spawnSync(tool, rest, { cwd, env, stdio: ['ignore', 'pipe', 'pipe'], maxBuffer: 1 << 28 })
+  const ran = spawnSync(tool, rest, { cwd, stdio: ['ignore', 'pipe', 'pipe'], maxBuffer: 1 << 28 })
   if (ran.status !== 0) throw new Error(`${argv.join(' ')}: ${String(ran.stderr).slice(-500)}`)
 }
 
@@ -44,7 +46,10 @@ function kibibytes(directory: string): number {
 function makeRoots(): string {
   const one = join(top, 'one')
   mkdirSync(one)
-  for (const deb of globSync('/var/cache/apt/archives/*.deb').sort()) {
+  const debs = values.debs
+    ? readFileSync(values.debs, 'utf8').trim().split('\n')
+    : globSync('/var/cache/apt/archives/*.deb').sort()
+  for (const deb of debs) {
     if (kibibytes(one) > Number(values.megabytes) * 1024) break
     run(['dpkg-deb', '-x', deb, one])
   }
@@ -60,7 +65,7 @@ function makeRoots(): string {
 
 interface Row {
   readonly tool: string
-  readonly seconds: number
+  readonly cost: Cost
   readonly savedKiB: number
 }
 
@@ -73,18 +78,17 @@ try {
     const work = join(top, 'work')
     run(['cp', '-a', roots, work])
     run(['sync', '-f', top])
-    const started = process.hrtime.bigint()
-    run([...argv, ...names], work)
-    const seconds = Number(process.hrtime.bigint() - started) / 1e9
-    rows.push({ tool, seconds, savedKiB: before - kibibytes(work) })
+    const environment = { STAGE5_STORE: join(top, 'store') }
+    const cost = measure([...argv, ...names], { cwd: work, environment })
+    rows.push({ tool, cost, savedKiB: before - kibibytes(work) })
     rmSync(work, { recursive: true })
   }
   if (values.json) console.log(JSON.stringify({ roots: names.length, kibibytes: before, rows }, null, 2))
   else {
     console.log(`${names.length} roots, ${Math.round(before / 1024)} MiB`)
-    for (const { tool, seconds, savedKiB } of rows)
+    for (const { tool, cost, savedKiB } of rows)
       console.log(
-        `${tool.padEnd(16)} ${seconds.toFixed(2).padStart(7)} s  ${Math.round(savedKiB / 1024)} MiB saved`,
+        `${tool.padEnd(16)} ${cost.seconds.toFixed(2).padStart(7)} s  ${Math.round(savedKiB / 1024)} MiB saved`,
       )
   }
 } finally {

@@ -1,12 +1,13 @@
 /**
- * `node test/bench/disk.ts [--mib 1024]`: a disk that starts by itself, of a root of 1 GB in 20 packages: cold at zstd 3,
- * and again after 45 files changed; beside `mke2fs -d` and `qemu-img convert` on the same files, in the same run.
+ * `node test/bench/disk.ts [--mib 1024] [--json]`: squashfs, data disk, a disk that starts by itself and its qcow2 of a root of
+ * 1 GB in 20 packages: cold at zstd 3, and again after 45 files changed; beside `mksquashfs`, `mke2fs -d` and `qemu-img convert` on the same files, in the same run.
  *
  * The files are this machine's own /usr, so that they compress as real ones do; times compare within a run only.
  */
 import { execFileSync, spawnSync } from 'node:child_process'
 import { appendFileSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
+import { type Cost, measure } from './measure.ts'
 
 const HERE = import.meta.dirname
 const MIB = Number(process.argv[process.argv.indexOf('--mib') + 1]) || 1024
@@ -20,7 +21,7 @@ const parent = process.env['STAGE5_BENCH_DIR'] ?? resolve(HERE, '../.tmp/bench')
 mkdirSync(parent, { recursive: true })
 const directory = mkdtempSync(join(parent, 'disk-'))
 const store = join(directory, 'store')
-const env = { ...process.env, STAGE5_STORE: store, SOURCE_DATE_EPOCH: '1700000000' }
+const environment = { STAGE5_STORE: store, SOURCE_DATE_EPOCH: '1700000000' }
 
 try {
   const files = collect()
@@ -36,23 +37,26 @@ try {
   // What is downloaded is not what is measured: the kernel package lies in the store before.
   stage5('lock', 'kernel')
   stage5('build', 'kernel')
-  const cold = timed(() => stage5('build', 'big'))
+  const cold = stage5('build', 'big')
   const changed = change(files[3] as string)
   pack(3, files[3] as string, '1.0.1')
   stage5('index', 'packages')
-  const locked = timed(() => stage5('lock', 'big'))
-  const again = timed(() => stage5('build', 'big'))
-  const same = timed(() => stage5('build', 'big'))
-  const plain = timed(() => rival())
+  const locked = stage5('lock', 'big')
+  const again = stage5('build', 'big')
+  const same = stage5('build', 'big')
+  const plain = rival()
+  const show = ({ seconds, mebibytes }: Cost): string =>
+    `${seconds.toFixed(1).padStart(5)} s ${String(mebibytes).padStart(5)} MiB`
   const rows = [
     `root: ${(bytes / 2 ** 20).toFixed(0)} MiB in ${PACKAGES} packages; ${changed} files changed in one of them`,
-    `${cold.toFixed(1)} s  disk, cold, zstd 3 (at most ${COLD})`,
-    `${again.toFixed(1)} s  disk after the change (at most ${AGAIN}; lock before it ${locked.toFixed(1)} s)`,
-    `${same.toFixed(1)} s  disk, nothing changed`,
-    `${plain.toFixed(1)} s  mke2fs -d and qemu-img convert -c, which does not boot and is made anew each time`,
+    `${show(cold)}  squashfs, data disk, disk and qcow2, cold, zstd 3 (at most ${COLD} s)`,
+    `${show(again)}  after the change (at most ${AGAIN} s; ${show(locked).trim()} to lock before it)`,
+    `${show(same)}  nothing changed`,
+    `${show(plain)}  mksquashfs, mke2fs -d and qemu-img convert -c, which does not boot and is made anew each time`,
   ]
-  process.stdout.write(`${rows.join('\n')}\n`)
-  if (cold > COLD || again > AGAIN) process.exitCode = 1
+  if (process.argv.includes('--json')) console.log(JSON.stringify({ cold, again, same, rival: plain }))
+  else console.log(rows.join('\n'))
+  if (!process.argv.includes('--json') && (cold.seconds > COLD || again.seconds > AGAIN)) process.exitCode = 1
 } finally {
   rmSync(directory, { recursive: true, force: true })
 }
@@ -95,7 +99,8 @@ function project(): void {
   writeFileSync(
     join(directory, 'profiles/big.yaml'),
     `stage5: 1\nparents: [kernel]\nrepositories: [house]\npackages: [${packages}]\n` +
-      'images: [{format: squashfs, level: 3}, {format: disk, firmware: bios}]\n' +
+      'images: [{format: squashfs, level: 3}, {format: disk, firmware: bios}, qcow2]\n' +
+      'data: [{name: shop, size: 64M, paths: [/var/lib/shop]}]\n' +
       'allow: [{path: "/srv/**", reason: files of another machine}]\n',
   )
 }
@@ -112,27 +117,21 @@ function change(folder: string): number {
   return chosen.length
 }
 
-function stage5(...words: readonly string[]): void {
+function stage5(...words: readonly string[]): Cost {
   const argv = [resolve(HERE, '../../src/main.js'), '-C', directory, '--quiet', ...words]
-  const { status, stdout, stderr } = spawnSync(process.execPath, argv, {
-    cwd: directory,
-    env,
-    encoding: 'utf8',
-  })
-  if (status !== 0) throw new Error(`stage5 ${words.join(' ')}: ${stdout}${stderr}`)
+  execFileSync('sync')
+  return measure([process.execPath, ...argv], { cwd: directory, environment })
 }
 
-function rival(): void {
+function rival(): Cost {
   const merged = join(directory, 'merged')
   execFileSync('sh', ['-c', 'mkdir "$1" && cp -al "$2"/*/. "$1"', 'sh', merged, join(directory, 'roots')])
-  const image = join(directory, 'rival.ext4')
-  execFileSync('mke2fs', ['-q', '-F', '-t', 'ext4', '-d', merged, image, `${MIB * 2}M`], { stdio: 'ignore' })
-  execFileSync('qemu-img', ['convert', '-c', '-O', 'qcow2', image, join(directory, 'rival.qcow2')])
-}
-
-function timed(work: () => void): number {
   execFileSync('sync')
-  const start = performance.now()
-  work()
-  return (performance.now() - start) / 1000
+  const script = [
+    'mksquashfs merged rival.squashfs -comp zstd -Xcompression-level 3 -b 128K -no-progress -quiet',
+    `mke2fs -q -F -t ext4 -d merged rival.ext4 ${MIB * 2}M`,
+    'mke2fs -q -F -t ext4 rival-data.ext4 64M',
+    'qemu-img convert -c -O qcow2 rival.ext4 rival.qcow2',
+  ]
+  return measure(['sh', '-ec', script.join('\n')], { cwd: directory })
 }

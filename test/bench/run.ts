@@ -1,22 +1,28 @@
 /**
- * `npm run bench [-- --json] [--quick]`: stage5 beside its rivals on one root of real packages, in the same run.
+ * `npm run bench [-- --json] [--quick] [--only PARTS]`: stage5 beside its rivals on one root of real packages, in the same run.
  *
  * Each side is a process of its own under time(1), ours and theirs in turn, the best of some; so start-up and children
  * count, and memory is each one's own. Times compare within a run only. Counts compare everywhere and go to
- * history.ndjson; `--quick` leaves out zstd 15.
+ * history.ndjson; `--quick` leaves out zstd 15, `--only start,dedupe` all but some parts.
  */
-import { execFileSync, spawnSync } from 'node:child_process'
-import { appendFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import {
+  appendFileSync,
+  copyFileSync,
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { cpus } from 'node:os'
 import { join, resolve } from 'node:path'
+import { type Cost, ideal, inTurn, measure } from './measure.ts'
 import type { Counts, Task, TaskName } from './task.ts'
-
-interface Cost {
-  readonly seconds: number
-  readonly processorSeconds: number
-  /** Peak of the largest process. */
-  readonly mebibytes: number
-}
 
 interface Row {
   readonly work: string
@@ -38,18 +44,24 @@ const lock = join(directory, 'bench.lock.yaml')
 const rows: Row[] = []
 const counts: Counts = {}
 
+const STAGE5 = [process.execPath, resolve(HERE, '../../src/main.js')]
+const PARTS = ['start', 'fleetlock', 'datadisks', 'waves', 'dedupe', 'disk', 'unpack', 'emit'] as const
+/** `--only start,dedupe`: parts of the run; `emit` needs what `unpack` makes. */
+const only = process.argv[process.argv.indexOf('--only') + 1]?.split(',') ?? []
+const parts = process.argv.includes('--only') ? PARTS.filter((part) => only.includes(part)) : PARTS
+
 try {
   const debs = String(task('fetch', { lock }, join(FETCHED, 'store')).counts['debs']).split('\n')
   counts['packages'] = debs.length
-  startUp()
-  fleetLock()
-  dataDisks()
-  waves()
-  const folder = unpack(debs)
-  emission(folder, 3, 2)
-  if (!process.argv.includes('--quick')) {
-    emission(folder, 15, 1)
-    smallChange(folder)
+  if (parts.includes('start')) startUp()
+  if (parts.includes('fleetlock')) fleetLock()
+  if (parts.includes('datadisks')) dataDisks()
+  if (parts.includes('waves')) waves()
+  if (parts.includes('dedupe')) dedupe(debs)
+  if (parts.includes('disk')) disk()
+  if (parts.includes('unpack')) {
+    const folder = unpack(debs)
+    if (parts.includes('emit')) emit(folder)
   }
 } finally {
   rmSync(directory, { recursive: true, force: true })
@@ -57,13 +69,53 @@ try {
 report()
 
 function startUp(): void {
-  const stage5 = [process.execPath, resolve(HERE, '../../src/main.js')]
   const [ours, theirs] = inTurn(
     7,
-    () => measure([...stage5, '--version']),
+    () => measure([...STAGE5, '--version']),
     () => measure([process.execPath, '-e', '0']),
   )
   rows.push({ work: 'stage5 --version', ours, rival: 'node -e 0', theirs, aim: 2 })
+}
+
+function dedupe(debs: readonly string[]): void {
+  const list = join(directory, 'debs')
+  const answer = join(directory, 'dedupe.json')
+  writeFileSync(list, debs.join('\n'))
+  measure([process.execPath, join(HERE, 'dedupe.ts'), '--json', '--megabytes', '85', '--debs', list], {
+    output: answer,
+  })
+  const { rows: measured } = JSON.parse(readFileSync(answer, 'utf8')) as {
+    rows: { tool: string; cost: Cost; savedKiB: number }[]
+  }
+  const [ours, ...rivals] = measured
+  if (!ours) throw new Error('dedupe.ts measured nothing')
+  for (const { tool, cost, savedKiB } of rivals) {
+    if (ours.savedKiB < savedKiB * 0.99) throw new Error(`${tool} saves more than stage5 dedupe`)
+    rows.push({
+      work: 'stage5 dedupe, 10 roots of 85 MB',
+      ours: ours.cost,
+      rival: tool,
+      theirs: cost,
+      aim: 0.5,
+    })
+  }
+}
+
+function disk(): void {
+  const answer = join(directory, 'disk.json')
+  measure([process.execPath, join(HERE, 'disk.ts'), '--json'], { output: answer })
+  const { cold, again, rival } = JSON.parse(readFileSync(answer, 'utf8')) as Record<string, Cost>
+  const theirs = rival as Cost
+  const what = 'root of 1 GB as squashfs, data disk, disk and qcow2'
+  const tools = 'mksquashfs, mke2fs -d, qemu-img'
+  rows.push({ work: `cold: ${what}`, ours: cold as Cost, rival: tools, theirs, aim: 1 })
+  rows.push({
+    work: `45 files changed: ${what}`,
+    ours: again as Cost,
+    rival: 'at most 3 s',
+    theirs: ideal(3),
+    aim: 1,
+  })
 }
 
 /** A thousand guests that restart over fifty slots, while a replica and the leader of etcd are killed. */
@@ -71,7 +123,7 @@ function fleetLock(): void {
   const answer = join(directory, 'fleetlock.json')
   const cost = measure([process.execPath, join(HERE, 'fleetlock.ts'), 'etcd-faults'], { output: answer })
   const { seconds, writes } = JSON.parse(readFileSync(answer, 'utf8')) as { seconds: number; writes: number }
-  const theirs = measure(['sleep', '8'])
+  const theirs = ideal(8)
   const work = 'FleetLock: 1,000 guests, 50 slots, a replica and the leader killed'
   rows.push({ work, ours: { ...cost, seconds }, rival: 'ideal: 20 times 0.4 s', theirs, aim: 2 })
   counts['FleetLock: writes for 1,000 guests'] = writes
@@ -140,83 +192,104 @@ function unpack(debs: readonly string[]): string {
   return checkoutBench(store())
 }
 
+/** The commands as people type them, on an output folder that is there. */
 function checkoutBench(store: string): string {
+  const project = join(directory, 'project')
+  cpSync(join(HERE, 'project'), project, { recursive: true })
+  copyFileSync(lock, join(project, 'profiles/bench.lock.yaml'))
+  const environment = { STAGE5_STORE: store }
+  const stage5 = (...words: string[]): Cost =>
+    measure([...STAGE5, '-C', project, '--quiet', ...words], { environment })
+  stage5('build', 'bench')
+  const plan = (): Cost => stage5('plan', 'bench')
+  const [ours, theirs] = inTurn(5, plan, () => ideal(0.3))
+  rows.push({ work: 'stage5 plan, nothing changed', ours, rival: 'at most 300 ms', theirs, aim: 1 })
+  const output = join('out', readdirSync(join(project, 'out')).find((name) => /_.*_/.test(name)) as string)
   const first = join(directory, 'checkout')
-  task('checkout', { lock, to: first }, store)
+  stage5('checkout', output, first)
   let times = 0
-  const [ours, theirs] = inTurn(
+  const [linked, copied] = inTurn(
     3,
-    () => task('checkout', { lock, to: `${first}-${++times}` }, store).cost,
+    () => stage5('checkout', output, `${first}-${++times}`),
     () => measure(['cp', '-al', first, `${first}-copy-${times}`]),
   )
-  rows.push({ work: 'warm checkout by hard links', ours, rival: 'cp -al', theirs, aim: 1 })
+  const work = 'stage5 checkout, hard links'
+  rows.push({ work, ours: linked, rival: 'cp -al', theirs: copied, aim: 1 })
+  const repo = join(directory, 'ostree')
+  measure(['ostree', 'init', `--repo=${repo}`, '--mode=bare'])
+  measure(['ostree', 'commit', `--repo=${repo}`, '-b', 'bench', `--tree=dir=${first}`])
+  const [again, ostree] = inTurn(
+    2,
+    () => stage5('checkout', output, `${first}-${++times}`),
+    () => measure(['ostree', 'checkout', `--repo=${repo}`, '-H', 'bench', `${first}-ostree-${times}`]),
+  )
+  rows.push({ work, ours: again, rival: 'ostree checkout -H', theirs: ostree, aim: 0.5 })
   return first
 }
 
+function emit(folder: string): void {
+  emission(folder, 3, 2)
+  variants()
+  if (process.argv.includes('--quick')) return
+  emission(folder, 15, 1)
+  smallChange()
+}
+
+/** The first of ours keeps its blocks, as a build does; so the next has nothing to compress. */
 function emission(folder: string, level: number, times: number): void {
   const rival = join(directory, `rival-${level}`)
   const image = join(directory, `image-${level}`)
   const store = join(directory, 'store-1')
+  const digests = new Set<string>()
   let size = 0
+  const emitted = (what: Task): { readonly cost: Cost; readonly counts: Counts } => {
+    rmSync(image, { force: true })
+    const done = task('squashfs', { ...what, lock, level, to: image }, store)
+    digests.add(done.counts['digest'] as string)
+    return done
+  }
   const [ours, theirs] = inTurn(
     times,
     () => {
-      rmSync(image, { force: true })
-      const fresh = task('squashfs', { lock, level, to: image, fresh: true }, store)
-      counts[`blocks compressed, zstd ${level}`] = fresh.counts['blocks compressed'] as number
-      counts[`digest, zstd ${level}`] = fresh.counts['digest'] as string
+      // At 3 the blocks are kept in a run of its own, which is not measured.
+      const cold = emitted(times > 1 ? { lock, fresh: true } : { lock })
+      counts[`blocks compressed, zstd ${level}`] = cold.counts['blocks compressed'] as number
+      counts[`digest, zstd ${level}`] = cold.counts['digest'] as string
       size = statSync(image).size
-      return fresh.cost
+      return cold.cost
     },
     () => mksquashfs(folder, rival, level),
   )
   rows.push({ work: `cold squashfs, zstd ${level}`, ours, rival: 'mksquashfs', theirs, aim: 1 })
   counts[`size, zstd ${level}, in % of mksquashfs`] = Math.round((1000 * size) / statSync(rival).size) / 10
-  const remembered = task('squashfs', { lock, level, to: `${image}-filled` }, store)
-  const warm = task('squashfs', { lock, level, to: `${image}-warm` }, store)
-  for (const { counts: counted } of [remembered, warm])
-    if (counted['digest'] !== counts[`digest, zstd ${level}`])
-      throw new Error('the image differs from a clean one')
+  if (times > 1) emitted({ lock })
+  const warm = emitted({ lock })
+  if (digests.size > 1) throw new Error('the image differs from a clean one')
   rows.push({ work: `warm squashfs, zstd ${level}`, ours: warm.cost, rival: 'mksquashfs', theirs, aim: 0.1 })
 }
 
-/** What follows has the blocks of the root at level 15 in the store. */
-function smallChange(folder: string): void {
+/** What follows has the blocks of the root at both levels in the store. Clean beside it is made at zstd 3, in seconds. */
+function smallChange(): void {
   const store = join(directory, 'store-1')
   const theirs = rows.findLast(({ work }) => work.startsWith('cold squashfs, zstd 15'))?.theirs as Cost
-  const level = 15
-  const changed = task('squashfs', { lock, level, to: join(directory, 'changed'), changed: true }, store)
-  const clean = task(
-    'squashfs',
-    { lock, level, to: join(directory, 'clean'), changed: true, fresh: true },
-    store,
-  )
-  if (changed.counts['digest'] !== clean.counts['digest'])
+  const changed = (level: number, fresh: boolean): { readonly cost: Cost; readonly counts: Counts } =>
+    task('squashfs', { lock, level, to: join(directory, 'changed'), changed: true, fresh }, store)
+  if (changed(3, false).counts['digest'] !== changed(3, true).counts['digest'])
     throw new Error('the image differs from a clean one')
-  counts['blocks compressed, 1 of 100 packages changed'] = changed.counts['blocks compressed'] as number
-  const emitted = { ...changed.cost, seconds: changed.counts['emitted'] as number }
-  rows.push({
-    work: '1 of 100 packages changed, zstd 15, byte-identical to clean',
-    ours: emitted,
-    rival: `mksquashfs of everything in ${folder.split('/').at(-1)}`,
-    theirs,
-    aim: 0.02,
-  })
-  const one = rows.findLast(({ work }) => work.startsWith('cold squashfs, zstd 3'))?.ours as Cost
-  const ten = freshTask('ten variants', { lock, level: 3, to: join(directory, 'variant'), variants: 10 })
-  rows.push({
-    work: 'ten variants of one root, zstd 3',
-    ours: ten,
-    rival: 'one of them, cold',
-    theirs: one,
-    aim: 1.5,
-  })
+  const { cost, counts: counted } = changed(15, false)
+  counts['blocks compressed, 1 of 100 packages changed'] = counted['blocks compressed'] as number
+  const ours = { ...cost, seconds: counted['emitted'] as number }
+  const work = '1 of 100 packages changed, zstd 15, byte-identical to clean'
+  rows.push({ work, ours, rival: 'mksquashfs of everything', theirs, aim: 0.02 })
 }
 
-/** In a store that has the contents but no blocks of this level. */
-function freshTask(_work: string, what: Task): Cost {
-  const store = join(directory, 'store-2')
-  return task('squashfs', what, store).cost
+/** In a store that has the contents but no blocks. */
+function variants(): void {
+  const one = rows.findLast(({ work }) => work.startsWith('cold squashfs, zstd 3'))?.ours as Cost
+  const to = join(directory, 'variant')
+  const ten = task('squashfs', { lock, level: 3, to, variants: 10 }, join(directory, 'store-2')).cost
+  const work = 'ten variants of one root, zstd 3'
+  rows.push({ work, ours: ten, rival: 'one of them, cold', theirs: one, aim: 1.5 })
 }
 
 function mksquashfs(folder: string, image: string, level: number): Cost {
@@ -230,31 +303,6 @@ function task(name: TaskName, what: Task, store: string): { readonly cost: Cost;
   const environment = { STAGE5_STORE: store, NODE_COMPILE_CACHE: join(FETCHED, 'compile-cache') }
   const cost = measure(words, { environment, output: path })
   return { cost, counts: JSON.parse(readFileSync(path, 'utf8')) as Counts }
-}
-
-/** Best of `times` of each side, one after the other. */
-function inTurn(times: number, ours: () => Cost, theirs: () => Cost): [ours: Cost, theirs: Cost] {
-  const made: [Cost, Cost][] = Array.from({ length: times }, () => [ours(), theirs()])
-  const best = (side: 0 | 1): Cost =>
-    made.map((pair) => pair[side]).reduce((a, b) => (b.seconds < a.seconds ? b : a))
-  return [best(0), best(1)]
-}
-
-function measure(
-  words: readonly string[],
-  { environment, output }: { readonly environment?: Record<string, string>; readonly output?: string } = {},
-): Cost {
-  const times = join(directory, 'time')
-  const start = performance.now()
-  const { status, stdout } = spawnSync('/usr/bin/time', ['-q', '-f', '%U %S %M', '-o', times, ...words], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-    env: { ...process.env, ...environment },
-  })
-  const seconds = (performance.now() - start) / 1000
-  if (status !== 0) throw new Error(`${words.slice(0, 4).join(' ')}: exit status ${status}`)
-  if (output) appendFileSync(output, stdout, { flag: 'w' })
-  const [user = 0, system = 0, kilobytes = 0] = readFileSync(times, 'utf8').trim().split(' ').map(Number)
-  return { seconds, processorSeconds: user + system, mebibytes: Math.round(kilobytes / 1024) }
 }
 
 function report(): void {
