@@ -2,7 +2,7 @@
 import { isStage5Error } from '../base/errors.ts'
 import { archOfGentoo } from '../pkg/ebuild-package.ts'
 import { parseEbuildAtom, splitVersion } from '../pkg/ebuild-atom.ts'
-import { readMakeConf } from './make-conf.ts'
+import { readMakeConf } from '../format/make-conf.ts'
 
 /** The text of each file by its path below /etc/portage, in the order in which Portage reads them. */
 export type PortageFiles = ReadonlyMap<string, string>

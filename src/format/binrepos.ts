@@ -10,6 +10,10 @@ export interface Binrepo {
   readonly verifySignature: boolean
   /** The index is not asked for again once it is there. */
   readonly frozen: boolean
+  /** Atoms of the only packages that are taken from it; empty: of all. */
+  readonly include: readonly string[]
+  /** Atoms of packages that are not taken from it. */
+  readonly exclude: readonly string[]
 }
 
 export interface Binrepos {
@@ -19,9 +23,31 @@ export interface Binrepos {
   readonly problems: readonly string[]
 }
 
+/**
+ * Words of PORTAGE_BINHOST as binhosts beside `known` ones, the preferred first: the last word has priority 1, the one
+ * before it 2, and so on. One that a section names already is that one.
+ *
+ * @see make.conf(5), PORTAGE_BINHOST
+ */
+export function binhostsOfVariable(
+  text: string,
+  known: readonly Pick<Binrepo, 'uri'>[] = [],
+): readonly Binrepo[] {
+  const uris = new Set(known.map(({ uri }) => uri))
+  const found: Binrepo[] = []
+  for (const word of text.split(/\s+/).reverse()) {
+    const uri = word.replace(/\/+$/, '')
+    if (uri === '' || uris.has(uri)) continue
+    uris.add(uri)
+    const priority = found.length + 1
+    const name = `binhost${priority}`
+    found.push({ name, uri, priority, verifySignature: false, frozen: false, include: [], exclude: [] })
+  }
+  return found.reverse()
+}
+
 /** Keys that say how Portage fetches and keeps files; of no meaning here. */
 const IGNORED = new Set(['location', 'fetchcommand', 'resumecommand', 'openpgp-key-package'])
-const UNSUPPORTED = ['getbinpkg-include', 'getbinpkg-exclude']
 
 /**
  * Reads files in their order; a later one adds to and overrides keys of an earlier one.
@@ -50,9 +76,13 @@ export function parseBinrepos(
     if (!/^(?:https?:\/\/|file:|\/)/i.test(uri)) return (problem(`cannot fetch from ${uri}`), [])
     const priority = value('priority') || '0'
     if (!/^-?[0-9]{1,9}$/.test(priority)) problem(`the priority ${priority} is not a number`)
-    for (const key of UNSUPPORTED) if (keys.has(key)) problem(`${key} is not used`)
-    for (const key of own.keys())
-      if (!KNOWN.has(key) && !IGNORED.has(key) && !UNSUPPORTED.includes(key)) problem(`unknown key ${key}`)
+    for (const key of own.keys()) if (!KNOWN.has(key) && !IGNORED.has(key)) problem(`unknown key ${key}`)
+    const wordsOf = (key: string): string[] =>
+      [...new Set(value(key).split(/\s+/))].filter((word) => word !== '')
+    const [include, exclude] = [wordsOf('getbinpkg-include'), wordsOf('getbinpkg-exclude')]
+    const both = include.filter((word) => exclude.includes(word))
+    if (both.length > 0)
+      problem(`${both.join(' ')} in both getbinpkg-include and getbinpkg-exclude, so in neither`)
     return [
       {
         name,
@@ -60,6 +90,8 @@ export function parseBinrepos(
         priority: Number.parseInt(priority, 10) || 0,
         verifySignature: isTrue(value('verify-signature')),
         frozen: isTrue(value('frozen')),
+        include: include.filter((word) => !both.includes(word)),
+        exclude: exclude.filter((word) => !both.includes(word)),
       },
     ]
   })
@@ -70,7 +102,14 @@ export function parseBinrepos(
   return { repositories, problems }
 }
 
-const KNOWN = new Set(['sync-uri', 'priority', 'verify-signature', 'frozen'])
+const KNOWN = new Set([
+  'sync-uri',
+  'priority',
+  'verify-signature',
+  'frozen',
+  'getbinpkg-include',
+  'getbinpkg-exclude',
+])
 
 function readSections(
   file: string,

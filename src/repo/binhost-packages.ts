@@ -3,11 +3,13 @@ import { setImmediate as breathe } from 'node:timers/promises'
 import { printable, type Refusal } from '../base/errors.ts'
 import type { Report } from '../base/events.ts'
 import type { GentooFields } from '../format/gentoo-index.ts'
+import { matchesPattern } from '../pkg/ebuild-atom.ts'
 import { packageOfEntry } from '../pkg/ebuild-package.ts'
 import { type GentooHeader, withFlagsOf } from '../pkg/gentoo-header.ts'
 import { listingOf } from '../pkg/listing.ts'
 import type { Package, PackagesByName } from '../pkg/package.ts'
 import type { AcceptedIndex } from './binhost-index.ts'
+import type { BinhostSource } from './binhost-sources.ts'
 import { indexPathProblem } from './index-path.ts'
 
 const SHOWN_REFUSALS = 10
@@ -61,6 +63,7 @@ export async function packagesOf(
           refuse(`${source.label}: ${made.reason}: ${printable(name.slice(0, 200))}: ${made.message}`)
           continue
         }
+        if (!takes(source, made)) continue
         const build = `${made.name} ${made.version} ${made.buildId}`
         const identity = `${build} ${made.file.size} ${made.buildTime} ${made.gentoo?.mtime}`
         if (identities.has(identity)) continue
@@ -95,6 +98,12 @@ export async function packagesOf(
       )
   if (refusals > SHOWN_REFUSALS) warn(`${repo}: ${refusals - SHOWN_REFUSALS} more entries were refused`)
   return byName
+}
+
+/** @see portage(5), binrepos.conf: getbinpkg-include, getbinpkg-exclude */
+function takes({ include, exclude }: BinhostSource, pkg: Package): boolean {
+  if (exclude.some((pattern) => matchesPattern(pattern, pkg))) return false
+  return include.length === 0 || include.some((pattern) => matchesPattern(pattern, pkg))
 }
 
 function usable(

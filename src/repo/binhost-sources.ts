@@ -2,10 +2,13 @@
 import { readdir, readFile, stat } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { digestOf, hexOf } from '../base/digest.ts'
-import { Stage5Error } from '../base/errors.ts'
+import { isStage5Error, Stage5Error } from '../base/errors.ts'
 import type { Report } from '../base/events.ts'
-import { type Binrepo, parseBinrepos } from '../format/binrepos.ts'
+import { type Binrepo, binhostsOfVariable, parseBinrepos } from '../format/binrepos.ts'
+import { readMakeConf } from '../format/make-conf.ts'
 import { localPath } from '../host/fetch.ts'
+import { parseEbuildAtom } from '../pkg/ebuild-atom.ts'
+import type { Atom } from '../pkg/package.ts'
 import type { GentooSpec, RepositorySpec } from '../resolve/profile.ts'
 import { keyringsOf } from './apt-configuration.ts'
 import type { SignaturePolicy, Trust } from './package-trust.ts'
@@ -25,6 +28,10 @@ export interface BinhostSource {
   /** Once there is an index it is kept. */
   readonly frozen: boolean
   readonly trust: Trust
+  /** Patterns of the only packages that are taken from it; empty: of all. */
+  readonly include: readonly Atom[]
+  /** Patterns of packages that are not taken from it. */
+  readonly exclude: readonly Atom[]
 }
 
 /** What Portage itself brings, read before the machine's own. */
@@ -54,8 +61,8 @@ export async function binhostSources(
 
 function listed(spec: RepositorySpec, gentoo: GentooSpec): BinhostSource[] {
   const keyring = keyringFiles(spec, gentoo.keyring)
-  return gentoo.binhosts.map(({ name, uri, priority, index }) =>
-    sourceOf(spec, { name, uri, priority, index, frozen: false }, trustOf(gentoo.signatures, keyring)),
+  return gentoo.binhosts.map((binhost) =>
+    sourceOf(spec, { ...binhost, frozen: false }, trustOf(gentoo.signatures, keyring)),
   )
 }
 
@@ -86,7 +93,9 @@ async function fromPortage(
     ...(gentoo.config === MACHINE ? await configFiles(join(root, SHIPPED)) : []),
     ...(await configFiles(own)),
   ]
-  if (files.length === 0)
+  const variables = isFile ? new Map<string, string>() : await variablesOf(config)
+  const words = variables.get('PORTAGE_BINHOST') ?? ''
+  if (files.length === 0 && words.trim() === '')
     throw new Stage5Error('S5_FILE_MISSING', `${spec.name}: there is no ${own}`, {
       hint: `correct config: in ${spec.file}, or list the binhosts there under binhosts:`,
       data: { file: own },
@@ -104,9 +113,37 @@ async function fromPortage(
     gentoo.keyring.length > 0
       ? keyringFiles(spec, gentoo.keyring)
       : { files: [machineRing], blocks: [], fingerprints: [] }
-  return repositories.map((repository) =>
-    sourceOf(spec, { ...repository, index: '' }, trustOf(policyOf(gentoo, repository), keyring)),
-  )
+  const tell = (message: string) => report({ kind: 'warning', code: 'S5_SOURCES_MISSING', message })
+  return [...repositories, ...binhostsOfVariable(words, repositories)].map((repository) => {
+    const atoms = (key: 'include' | 'exclude'): string[] =>
+      repository[key].filter((atom) => {
+        if (isPattern(atom)) return true
+        tell(`${spec.name}: ${own}: [${repository.name}]: getbinpkg-${key}: ${atom} is no atom`)
+        return false
+      })
+    const binhost = { ...repository, include: atoms('include'), exclude: atoms('exclude'), index: '' }
+    return sourceOf(spec, binhost, trustOf(policyOf(gentoo, repository), keyring))
+  })
+}
+
+/** Of make.conf, which is a file or a folder. */
+async function variablesOf(config: string): Promise<ReadonlyMap<string, string>> {
+  const files = await configFiles(join(config, 'make.conf'))
+  return readMakeConf(files.map(({ text }) => text))
+}
+
+function isPattern(text: string): boolean {
+  try {
+    patternOf(text)
+    return true
+  } catch (error) {
+    if (isStage5Error(error, 'S5_ATOM_SYNTAX')) return false
+    throw error
+  }
+}
+
+function patternOf(text: string): Atom {
+  return parseEbuildAtom(text, { kind: 'pattern' })
 }
 
 function policyOf(gentoo: GentooSpec, { verifySignature }: Binrepo): SignaturePolicy {
@@ -131,7 +168,9 @@ function sourceOf(
     priority,
     index,
     frozen,
-  }: Pick<Binrepo, 'name' | 'uri' | 'priority' | 'frozen'> & { index: string },
+    include,
+    exclude,
+  }: Omit<Binrepo, 'verifySignature'> & { index: string },
   trust: Trust,
 ): BinhostSource {
   const isAddress = /^https?:/i.test(uri)
@@ -146,5 +185,7 @@ function sourceOf(
     indexes: index === '' ? USUAL_INDEXES : [index, ...USUAL_INDEXES.filter((usual) => usual !== index)],
     frozen,
     trust,
+    include: include.map(patternOf),
+    exclude: exclude.map(patternOf),
   }
 }

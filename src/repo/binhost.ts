@@ -14,7 +14,7 @@ import { labelOf, type Index } from '../pkg/package.ts'
 import type { Locked } from '../resolve/lock.ts'
 import type { GentooSpec, RepositorySpec } from '../resolve/profile.ts'
 import type { RepositoryWorld } from './archive.ts'
-import { acceptIndex, type IndexContext, packageBases } from './binhost-index.ts'
+import { type AcceptedIndex, acceptIndex, type IndexContext, packageBases } from './binhost-index.ts'
 import { packagesOf } from './binhost-packages.ts'
 import { type BinhostSource, binhostSources } from './binhost-sources.ts'
 import { readIfThere, writeWhole } from './cache-files.ts'
@@ -66,7 +66,7 @@ export function openBinhost(spec: RepositorySpec, world: RepositoryWorld): Repos
     return {
       repo: spec.name,
       kind: 'gentoo',
-      snapshot: digestOf(accepted.map(({ source, digest }) => `${source.name} ${digest}`).join('\n')),
+      snapshot: digestOf(accepted.map(snapshotLine).join('\n')),
       date: Math.max(...accepted.map(({ header }) => header.timestamp)),
       signatures: weakest(found),
       headers: accepted.map(({ source, header }) => ({ origin: source.name, fields: header.fields })),
@@ -180,6 +180,13 @@ export function openBinhost(spec: RepositorySpec, world: RepositoryWorld): Repos
       once = onceMap()
     },
   }
+}
+
+/** What is taken of an index is part of what it is. */
+function snapshotLine({ source: { name, include, exclude }, digest }: AcceptedIndex): string {
+  if (include.length + exclude.length === 0) return `${name} ${digest}`
+  const words = [...include.map(({ text }) => text), ...exclude.map(({ text }) => `-${text}`)]
+  return `${name} ${digest} ${words.join(' ')}`
 }
 
 function weakest(sources: readonly BinhostSource[]): SignaturePolicy {

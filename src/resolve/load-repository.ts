@@ -1,4 +1,5 @@
 /** The YAML files of `repos/`: where packages come from and whom to trust. */
+import { isStage5Error } from '../base/errors.ts'
 import {
   boolean,
   decodeDocument,
@@ -14,6 +15,7 @@ import {
   shortOrLong,
   string,
 } from '../base/shape.ts'
+import { parseEbuildAtom } from '../pkg/ebuild-atom.ts'
 import type { GentooSpec, RepositorySpec } from './profile.ts'
 import { type ListDirectory, type ReadFile, unknownName } from './project.ts'
 import { formatNumber, line, text } from './shape-words.ts'
@@ -56,7 +58,23 @@ const binhost = object('a binhost such as {name: official, uri: https://…}', {
   uri: required(line('an address or a folder'), 'Address, or folder (absolute, or relative to this file).'),
   priority: optional(integer(-1_000_000, 1_000_000), 0, 'A higher one is preferred.'),
   index: optional(indexName(), '', 'Index to try before Packages.gz and Packages, such as Packages.zst.'),
+  include: optional(list(pattern(), String), [], 'Only packages of these atoms are taken from it.'),
+  exclude: optional(list(pattern(), String), [], 'Packages of these atoms are not taken from it.'),
 })
+
+/** An atom of Gentoo, with wildcards. */
+function pattern(): Shape<string> {
+  const expected = 'an atom such as dev-lang/php or "sys-apps/*:0"'
+  return refined(string({ expected }), (atom, node, to) => {
+    try {
+      parseEbuildAtom(atom, { kind: 'pattern' })
+      return atom
+    } catch (error) {
+      if (!isStage5Error(error, 'S5_ATOM_SYNTAX')) throw error
+      return to.report(node, `expected ${expected}, found ${JSON.stringify(atom)}`)
+    }
+  })
+}
 
 function indexName(): Shape<string> {
   return string({
@@ -191,7 +209,7 @@ function gentooOf(
 ): GentooSpec | undefined {
   const { from, uri, index, config, keyring, checkTimestamp } = value
   if (from === 'apt') return report('from', 'expected listed or binrepos for kind: gentoo, found apt')
-  const single = uri === '' ? [] : [{ name: '', uri, priority: 0, index }]
+  const single = uri === '' ? [] : [{ name: '', uri, priority: 0, index, include: [], exclude: [] }]
   const binhosts = [...single, ...value.binhosts]
   if (uri !== '' && value.binhosts.length > 0) return report('uri', 'expected either uri or binhosts')
   if (uri === '' && index !== '') return report('index', 'with binhosts, index stands in each of them')

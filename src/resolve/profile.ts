@@ -312,6 +312,10 @@ export interface GentooSpec {
     readonly priority: number
     /** Name of the index to try first; '' for the usual ones. */
     readonly index: string
+    /** Atoms, wildcards too, of the only packages that are taken from it; empty: of all. */
+    readonly include: readonly string[]
+    /** Atoms of packages that are not taken from it. */
+    readonly exclude: readonly string[]
   }[]
   readonly signatures: 'require' | 'if-present' | 'off'
   /** Whether `signatures` was written; otherwise verify-signature of binrepos.conf decides. */

@@ -1,7 +1,9 @@
 /** binrepos.conf as Portage reads it. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { parseBinrepos } from '../../src/format/binrepos.ts'
+import { binhostsOfVariable, parseBinrepos } from '../../src/format/binrepos.ts'
+
+const ALL = { include: [], exclude: [] }
 
 const read = (...texts: readonly string[]) =>
   parseBinrepos(
@@ -17,9 +19,16 @@ test('sections with defaults, preferred first', () => {
   )
   assert.deepEqual(problems, [])
   assert.deepEqual(repositories, [
-    { name: 'local', uri: 'file:///var/cache/binpkgs', priority: 9999, verifySignature: false, frozen: true },
-    { name: 'alike', uri: '/srv/a', priority: 1, verifySignature: true, frozen: false },
-    { name: 'gentoo', uri: 'https://host/x86-64', priority: 1, verifySignature: true, frozen: false },
+    {
+      name: 'local',
+      uri: 'file:///var/cache/binpkgs',
+      priority: 9999,
+      verifySignature: false,
+      frozen: true,
+      ...ALL,
+    },
+    { name: 'alike', uri: '/srv/a', priority: 1, verifySignature: true, frozen: false, ...ALL },
+    { name: 'gentoo', uri: 'https://host/x86-64', priority: 1, verifySignature: true, frozen: false, ...ALL },
   ])
 })
 
@@ -43,7 +52,7 @@ test('variables are filled in, and what is unknown stays', () => {
 
 test('what cannot be used is told', () => {
   const { repositories, problems } = read(
-    'lost = 1\n[a]\n[b]\nsync-uri = ssh://host/x\n[c]\nsync-uri = https://h\npriority = high\ngetbinpkg-exclude = a/b\ncolour = red\n',
+    'lost = 1\n[a]\n[b]\nsync-uri = ssh://host/x\n[c]\nsync-uri = https://h\npriority = high\ncolour = red\n',
   )
   assert.deepEqual(
     repositories.map(({ name, priority }) => [name, priority]),
@@ -54,7 +63,6 @@ test('what cannot be used is told', () => {
     '[a]: no sync-uri',
     '[b]: cannot fetch from ssh://host/x',
     '[c]: the priority high is not a number',
-    '[c]: getbinpkg-exclude is not used',
     '[c]: unknown key colour',
   ])
 })
@@ -65,4 +73,27 @@ test('# begins a comment only at the start of a line, and indented lines go on',
     repositories.map(({ uri }) => uri),
     ['https://host/#x', 'https://other'],
   )
+})
+
+test('atoms limit what is taken of a binhost; one in both lists is in neither', () => {
+  const { repositories, problems } = read(
+    '[a]\nsync-uri = https://h\ngetbinpkg-include = dev-lang/php sys-libs/*\n  app/x\ngetbinpkg-exclude = app/x app/y:0\n',
+  )
+  assert.deepEqual(repositories[0]?.include, ['dev-lang/php', 'sys-libs/*'])
+  assert.deepEqual(repositories[0]?.exclude, ['app/y:0'])
+  assert.deepEqual(problems, ['[a]: app/x in both getbinpkg-include and getbinpkg-exclude, so in neither'])
+})
+
+test('words of PORTAGE_BINHOST count from the right, and not twice', () => {
+  const found = binhostsOfVariable(' https://a/x/ https://b\nhttps://a/x https://known', [
+    { uri: 'https://known' },
+  ])
+  assert.deepEqual(
+    found.map(({ uri, priority, name }) => [uri, priority, name]),
+    [
+      ['https://b', 2, 'binhost2'],
+      ['https://a/x', 1, 'binhost1'],
+    ],
+  )
+  assert.deepEqual(binhostsOfVariable(' '), [])
 })

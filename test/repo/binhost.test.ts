@@ -27,6 +27,7 @@ import { openSite, type Site } from '../host/site.ts'
 import { openKeys } from './keys.ts'
 
 const signal = new AbortController().signal
+const ALL = { include: [], exclude: [] }
 const NOW = BINHOST_TIME + 3600
 const DEMO: BinhostPackage = {
   cpv: 'app-misc/demo-1.0',
@@ -66,7 +67,7 @@ function open(
     gentoo: {
       from: 'listed',
       config: '/etc/portage',
-      binhosts: uri === undefined ? [] : [{ name: '', uri, priority: 0, index: '' }],
+      binhosts: uri === undefined ? [] : [{ name: '', uri, priority: 0, index: '', ...ALL }],
       signatures: 'off',
       isPolicyWritten: false,
       keyring: [],
@@ -163,7 +164,7 @@ test('indexes are looked for as gz, then plain; xz and zst where the repository 
   ] as const) {
     const folder = scratch(t)
     writeBinhost(join(folder, 'pkgdir'), { packages: [DEMO], indexes })
-    const opened = open(folder, { binhosts: [{ name: 'a', uri: '../pkgdir', priority: 0, index }] })
+    const opened = open(folder, { binhosts: [{ name: 'a', uri: '../pkgdir', priority: 0, index, ...ALL }] })
     if (expected.startsWith('S5')) assert.equal(await reasonOf(opened.index()), expected)
     else {
       assert.equal((await opened.index()).packages.length, 1)
@@ -487,8 +488,8 @@ test('several binhosts: the preferred one lists first, flags of all headers are 
   })
   const { repository, index } = open(folder, {
     binhosts: [
-      { name: 'one', uri: '../one', priority: 1, index: '' },
-      { name: 'two', uri: '../two', priority: 2, index: '' },
+      { name: 'one', uri: '../one', priority: 1, index: '', ...ALL },
+      { name: 'two', uri: '../two', priority: 2, index: '', ...ALL },
     ],
   })
   const { packages, date } = await index()
@@ -535,6 +536,53 @@ test('binrepos.conf of a machine says where binhosts are', async (t) => {
     await reasonOf(open(cache, { from: 'binrepos', config: join(root, 'empty.conf') }).index()),
     'S5_SOURCES_MISSING',
   )
+})
+
+test('a binhost gives only what is asked of it: getbinpkg-include and getbinpkg-exclude', async (t) => {
+  const folder = scratch(t)
+  writeBinhost(join(folder, 'pkgdir'), { packages: [DEMO, OTHER] })
+  const of = (include: readonly string[], exclude: readonly string[]) =>
+    open(scratch(t), {
+      binhosts: [{ name: 'a', uri: join(folder, 'pkgdir'), priority: 0, index: '', include, exclude }],
+    }).index()
+  const all = await of([], [])
+  const some = await of(['app-misc/o*'], [])
+  assert.deepEqual(names(some), ['app-misc/other-2.0-r1'])
+  assert.notEqual(some.snapshot, all.snapshot, 'a lock of one is not current for the other')
+  assert.deepEqual(names(await of([], ['app-misc/demo:0'])), ['app-misc/other-2.0-r1'])
+  assert.deepEqual(names(await of([], ['app-misc/demo:9'])), names(all))
+  assert.deepEqual(names(await of(['*/*'], ['app-misc/other'])), ['app-misc/demo-1.0'])
+  assert.deepEqual(names(await of(['app-misc/none'], [])), [])
+})
+
+test('a machine names binhosts in PORTAGE_BINHOST too', async (t) => {
+  const root = scratch(t)
+  writeBinhost(join(root, 'one'), { packages: [DEMO] })
+  writeBinhost(join(root, 'two'), { packages: [DEMO, OTHER] })
+  const etc = join(root, 'etc/portage')
+  mkdirSync(join(etc, 'make.conf'), { recursive: true })
+  writeFileSync(join(etc, 'make.conf/a'), `HERE="${root}"\nPORTAGE_BINHOST="\${HERE}/one/ \${HERE}/two"\n`)
+  const words = await open(scratch(t), { from: 'binrepos' }, { root }).index()
+  assert.deepEqual(
+    words.headers?.map(({ origin }) => origin),
+    ['binhost2', 'binhost1'],
+  )
+  assert.deepEqual(names(words), ['app-misc/demo-1.0', 'app-misc/other-2.0-r1'])
+  assert.equal(words.packages[0]?.file.origin, 'binhost2', 'the first word is preferred')
+  writeFileSync(
+    join(etc, 'binrepos.conf'),
+    `[two]\nsync-uri = ${root}/two/\npriority = 7\ngetbinpkg-exclude = app-misc/demo =app\n`,
+  )
+  const opened = open(scratch(t), { from: 'binrepos' }, { root })
+  const both = await opened.index()
+  assert.deepEqual(
+    both.packages.map(({ name, file }) => [name, file.origin]),
+    [
+      ['app-misc/demo', 'binhost1'],
+      ['app-misc/other', 'two'],
+    ],
+  )
+  assert.match(opened.warnings().join(), /\[two\]: getbinpkg-exclude: =app is no atom/)
 })
 
 const keys = openKeys()

@@ -57,6 +57,7 @@ test('a native repository has an address', async () => {
   })
 })
 
+const ALL = { include: [], exclude: [] }
 const GENTOO = {
   from: 'listed',
   config: '/etc/portage',
@@ -71,9 +72,10 @@ test('a Gentoo repository has one binhost, several, or those of Portage', async 
   const usual = { ...USUAL, kind: 'gentoo' }
   assert.deepEqual(await load('{kind: gentoo, uri: ../pkgdir}'), {
     ...usual,
-    gentoo: { ...GENTOO, binhosts: [{ name: '', uri: '../pkgdir', priority: 0, index: '' }] },
+    gentoo: { ...GENTOO, binhosts: [{ name: '', uri: '../pkgdir', priority: 0, index: '', ...ALL }] },
   })
-  const list = '[{name: a, uri: "https://host/x", priority: 3, index: Packages.zst}, {name: b, uri: /srv/b}]'
+  const list =
+    '[{name: a, uri: "https://host/x", priority: 3, index: Packages.zst}, {name: b, uri: /srv/b, include: [app/*], exclude: ["app/x:0"]}]'
   assert.deepEqual(
     await load(`{kind: gentoo, binhosts: ${list}, keyring: keys.gpg, checkTimestamp: false}`),
     {
@@ -81,8 +83,8 @@ test('a Gentoo repository has one binhost, several, or those of Portage', async 
       gentoo: {
         ...GENTOO,
         binhosts: [
-          { name: 'a', uri: 'https://host/x', priority: 3, index: 'Packages.zst' },
-          { name: 'b', uri: '/srv/b', priority: 0, index: '' },
+          { name: 'a', uri: 'https://host/x', priority: 3, index: 'Packages.zst', ...ALL },
+          { name: 'b', uri: '/srv/b', priority: 0, index: '', include: ['app/*'], exclude: ['app/x:0'] },
         ],
         signatures: 'require',
         keyring: ['keys.gpg'],
@@ -108,6 +110,11 @@ test('a Gentoo repository has one binhost, several, or those of Portage', async 
 })
 
 for (const [what, text, message] of [
+  [
+    'a filter that is no atom',
+    'kind: gentoo\nbinhosts: [{name: a, uri: a, exclude: ["=app/x"]}]',
+    'expected an atom such as dev-lang/php or "sys-apps/*:0", found "=app/x"',
+  ],
   ['gentoo without a binhost', 'kind: gentoo', '1:1: expected the key "uri" or "binhosts" for kind: gentoo'],
   [
     'gentoo with both forms',
