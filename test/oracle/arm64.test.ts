@@ -7,6 +7,7 @@ import { bootGuest, waitReady } from '../../src/deploy/qemu.ts'
 import { findTool } from '../../src/host/run.ts'
 import { temporaryDirectory } from '../../src/host/temp.ts'
 import { type Built, bootBuilt, buildProfile, cannotBoot, shell } from '../helpers/guest.ts'
+import { diskless, initramfsOf } from '../helpers/i5b-memory.ts'
 
 const DEADLINE_MS = 300_000
 const FIRMWARE = '/usr/share/qemu-efi-aarch64/QEMU_EFI.fd'
@@ -19,7 +20,7 @@ arch: arm64
 network: none
 packages: [-linux-image-cloud-amd64, linux-image-cloud-arm64, systemd-boot-efi]
 strip: {drop: [/usr/lib/systemd]}
-images: [disk]
+images: [{format: squashfs, level: 3}, disk, initrd]
 `
 
 let output: Promise<Built | { skip: string }> | undefined
@@ -52,7 +53,10 @@ test('an arm64 base boots with its own kernel, and proves its base with our prog
   const cmdline = readFileSync(found.file('.cmdline'), 'utf8').trim().split(' ')
   assert.ok(cmdline.includes('console=ttyAMA0'), cmdline.join(' '))
   const verity = found.file('.verity')
-  await using guest = await bootBuilt(found, t.signal, { arch: 'arm64', verity, cmdline, memoryMiB: 256 })
+  await using guest = await bootBuilt(found, t.signal, {
+    ...{ arch: 'arm64', verity, cmdline, memoryMiB: 256 },
+    initrd: initramfsOf(found),
+  })
   await waitReady(guest, 'stage5: ready', DEADLINE_MS)
   await guest.waitFor('# ', DEADLINE_MS)
   assert.deepEqual(await shell(guest, 'uname -m'), ['aarch64'])
@@ -72,4 +76,12 @@ test('UEFI for arm64 starts the disk', async (t) => {
   )
   await waitReady(guest, 'stage5: ready', DEADLINE_MS)
   assert.ok(guest.last(50).some((line) => /stage5: verity \/dev\/vda2 \/dev\/vda3/.test(line)))
+})
+
+test('one initrd for arm64 starts without any disk', async (t) => {
+  const found = await built(t)
+  if (!found) return
+  await using guest = await diskless(found, 256, t.signal, { arch: 'arm64', network: false })
+  await waitReady(guest, 'stage5: ready', DEADLINE_MS)
+  assert.ok(guest.last(50).some((line) => /^stage5: base \/squashfs\.img arm /.test(line)))
 })
