@@ -59,7 +59,7 @@ const ENGINE_RETRY_MS = 500
 /** A watch that is silent is believed for so long. */
 const LIST_MS = 60_000
 /** Own writes are watched for before the next pass: one that does not see them would only be refused. */
-const REACH_MS = 5_000
+const REACH_MS = 20_000
 
 /** Runs until `signal` or `isDone`. Any number of these may run; one of them leads. */
 export async function runController(options: ControllerOptions): Promise<void> {

@@ -2,7 +2,7 @@
 import type { Limit } from '../base/limit.ts'
 import type { Action, Prepared } from '../fleet/view.ts'
 import { monotonicMs } from '../host/clock.ts'
-import { abandonable } from './watcher.ts'
+import { within } from './watcher.ts'
 
 export type CallDriver = (action: Action, signal: AbortSignal) => Promise<void>
 
@@ -47,15 +47,15 @@ export function perform(call: CallDriver, options: PerformerOptions): Performer 
     await earlier
     if (abort.aborted) return
     await limit(async () => {
-      const timeout = AbortSignal.timeout(action.kind === 'prepare' ? prepareMs : callMs)
-      const stop = AbortSignal.any([abort, timeout])
       let failure: unknown
       try {
         await before(action)
-        const asked = call(action, stop)
-        asked.catch(() => undefined)
-        await during(action)
-        await abandonable(asked, stop)
+        await within(action.kind === 'prepare' ? prepareMs : callMs, abort, async (stop) => {
+          const asked = call(action, stop)
+          asked.catch(() => undefined)
+          await during(action)
+          await asked
+        })
       } catch (error) {
         failure = error
       }

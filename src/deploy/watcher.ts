@@ -18,30 +18,37 @@ export interface Watcher {
    * @returns how many calls were made
    */
   refresh(guests: readonly string[], maxAgeMs: number, graceMs: number): Promise<number>
-  /** What was heard lately. */
+  /** What was heard last; changes as answers come. */
   readonly seen: () => ReadonlyMap<string, Observation>
-  forget(guest: string): void
 }
 
-interface Heard {
-  readonly at: number
-  readonly seen: Observation
-}
+/** Calls that wait for their turn at a time: one for each of 100,000 guests would be more than their answers. */
+const MOST_WAITING = 256
 
 export function watchGuests(ask: AskStatus, { limit, callMs, signal }: WatcherOptions): Watcher {
-  const heard = new Map<string, Heard>()
-  const asked = new Map<string, Promise<void>>()
+  const seen = new Map<string, Observation>()
+  const heardAt = new Map<string, number>()
+  const asked = new Set<string>()
+  const calls = new Set<AbortController>()
+  const stopAll = (): void => {
+    for (const call of calls) call.abort(signal.reason)
+  }
+  // One listener for all calls: a composite signal for each of thousands costs more than the calls.
+  signal.addEventListener('abort', stopAll, { once: true })
 
   async function one(guest: string): Promise<void> {
     const at = monotonicMs()
+    const call = new AbortController()
+    calls.add(call)
+    if (signal.aborted) call.abort(signal.reason)
     try {
-      const timeout = AbortSignal.any([signal, AbortSignal.timeout(callMs)])
-      heard.set(guest, { at, seen: await abandonable(ask(guest, timeout), timeout) })
+      seen.set(guest, await within(callMs, call.signal, (stop) => ask(guest, stop)))
     } catch (error) {
-      const detail = error instanceof Error ? error.message : String(error)
-      heard.set(guest, { at, seen: unknown(detail) })
+      seen.set(guest, unknown(error instanceof Error ? error.message : String(error)))
     } finally {
+      heardAt.set(guest, at)
       asked.delete(guest)
+      calls.delete(call)
     }
   }
 
@@ -49,29 +56,48 @@ export function watchGuests(ask: AskStatus, { limit, callMs, signal }: WatcherOp
     refresh: async (guests, maxAgeMs, graceMs) => {
       const now = monotonicMs()
       const due = guests.filter(
-        (guest) => !asked.has(guest) && now - (heard.get(guest)?.at ?? -Infinity) >= maxAgeMs,
+        (guest) => !asked.has(guest) && now - (heardAt.get(guest) ?? -Infinity) >= maxAgeMs,
       )
-      const calls = due.map((guest) => {
-        const call = limit(() => one(guest))
-        asked.set(guest, call)
-        return call
-      })
-      if (calls.length === 0) return 0
+      if (due.length === 0) return 0
+      for (const guest of due) asked.add(guest)
+      const queue = due.values()
+      const lane = async (): Promise<void> => {
+        for (const guest of queue) await limit(() => one(guest))
+      }
+      const lanes = Promise.all(Array.from({ length: Math.min(MOST_WAITING, due.length) }, lane))
       let timer: NodeJS.Timeout | undefined
       const grace = new Promise<void>((done) => {
         timer = setTimeout(done, graceMs)
       })
-      await Promise.race([Promise.all(calls), grace])
+      await Promise.race([lanes, grace])
       clearTimeout(timer)
-      return calls.length
+      return due.length
     },
-    seen: () => new Map([...heard].map(([guest, { seen }]) => [guest, seen])),
-    forget: (guest) => void heard.delete(guest),
+    seen: () => seen,
+  }
+}
+
+/** A call that may take so long. @throws what the call throws, or that there was no answer */
+export async function within<T>(
+  ms: number,
+  outer: AbortSignal,
+  call: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  outer.throwIfAborted()
+  const inner = new AbortController()
+  const stop = (): void => inner.abort(outer.reason)
+  outer.addEventListener('abort', stop, { once: true })
+  const timer = setTimeout(() => inner.abort(new Error(`no answer in ${ms / 1000} s`)), ms)
+  try {
+    return await abandonable(call(inner.signal), inner.signal)
+  } finally {
+    clearTimeout(timer)
+    outer.removeEventListener('abort', stop)
   }
 }
 
 /** Rejects when `signal` aborts, also for a call that does not listen to it. */
-export async function abandonable<T>(call: Promise<T>, signal: AbortSignal): Promise<T> {
+async function abandonable<T>(call: Promise<T>, signal: AbortSignal): Promise<T> {
   signal.throwIfAborted()
   let stop: (() => void) | undefined
   const aborted = new Promise<never>((_, failed) => {

@@ -41,7 +41,7 @@ const NEXT: Readonly<Record<GuestState, readonly GuestState[]>> = {
   offered: ['staging', 'staged', 'steady'],
   staging: ['staging', 'staged', 'steady'],
   staged: ['granted', 'steady'],
-  granted: ['switching', 'verifying', 'recovering'],
+  granted: ['granted', 'switching', 'verifying', 'recovering'],
   switching: ['verifying', 'recovering'],
   verifying: ['verifying', 'steady', 'recovering'],
   recovering: ['steady', 'degraded', 'lost'],

@@ -51,17 +51,35 @@ export function documentOf(view: Pick<View, 'guests'>, name: string): GuestDocum
 export function progressOf(rollout: RolloutDocument, view: Pick<View, 'groups' | 'guests'>): Progress {
   const groups = rollout.groups.flatMap((name) => view.groups.get(name) ?? [])
   const waves = planWaves(rollout.id, groups)
-  const byGroup = new Map<string, readonly Member[]>()
-  for (const group of groups) {
-    const ends = waves.map(({ upTo }) => upTo.get(group.name) ?? 0)
-    const ranked = rankedOnce(rollout.id, group).map((name, at): Member => {
-      const document = documentOf(view, name)
-      const wave = ends.findIndex((end) => at < end)
-      return { name, group, document, wave, standing: standingOf(document, rollout) }
-    })
-    byGroup.set(group.name, ranked)
-  }
+  const byGroup = new Map(groups.map((group) => [group.name, membersOf(group, rollout, waves, view)]))
   return { rollout, groups, waves, members: [...byGroup.values()].flat(), byGroup }
+}
+
+const lastMembers = new WeakMap<Group, { readonly of: string; readonly members: readonly Member[] }>()
+
+/** In the order of their ranking. Who stands as in the last pass is the same object: most of a large fleet. */
+function membersOf(
+  group: Group,
+  rollout: RolloutDocument,
+  waves: readonly Wave[],
+  view: Pick<View, 'guests'>,
+): readonly Member[] {
+  const of = `${rollout.id} ${rollout.to}`
+  const last = lastMembers.get(group)
+  const before = last?.of === of ? last.members : []
+  const ends = waves.map(({ upTo }) => upTo.get(group.name) ?? 0)
+  let isSame = before.length > 0
+  const members = rankedOnce(rollout.id, group).map((name, at): Member => {
+    const document = documentOf(view, name)
+    const wave = ends.findIndex((end) => at < end)
+    const known = before[at]
+    if (known?.name === name && known.document === document && known.wave === wave) return known
+    isSame = false
+    return { name, group, document, wave, standing: standingOf(document, rollout) }
+  })
+  const kept = isSame && before.length === members.length ? before : members
+  lastMembers.set(group, { of, members: kept })
+  return kept
 }
 
 export function standingOf(document: GuestDocument, { id, to }: RolloutDocument): Standing {

@@ -30,7 +30,7 @@ test('writes of another process, deletes and timers that end are seen without li
     const stop = new AbortController()
     const following = followFleet({
       engine: {
-        watch: engine.watch,
+        watch: (...words) => engine.watch(...words),
         list: (prefix) => {
           lists++
           return engine.list(prefix)
@@ -97,7 +97,7 @@ test('a watch that is silent, breaks off or cannot go on is followed by a list',
     const lives: string[] = []
     const following = followFleet({
       engine: {
-        list: engine.list,
+        list: (prefix) => engine.list(prefix),
         watch: async function* (_prefix, _revision, signal) {
           lives.push('begun')
           yield* []
@@ -129,7 +129,7 @@ test('an error that is no passing failure ends it', async () => {
     const rung = Promise.withResolvers<void>()
     const following = followFleet({
       engine: {
-        list: engine.list,
+        list: (prefix) => engine.list(prefix),
         watch: async function* () {
           yield* []
           throw new TypeError('a bug')

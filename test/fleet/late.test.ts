@@ -1,0 +1,69 @@
+/** Controllers that are away for longer than a guest's deadline: their absence is not held against a guest. */
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { reconcile } from '../../src/fleet/reconcile.ts'
+import { group } from '../helpers/fr-fleet.ts'
+import { findings, type Scene, scene } from '../helpers/fr-scene.ts'
+
+const ONE = { waves: [{ percent: 100 }], maxUnavailable: { count: 1 } }
+
+/** A pass whose calls to drivers are never made. */
+function mutePass({ toy, clock }: Scene): void {
+  const view = toy.view()
+  toy.applied(view, reconcile(view))
+  clock.ms += 250
+  toy.expire()
+}
+
+test('who was never told to start something has not failed on it, and is told once more', () => {
+  const all = scene([group('a', 1, ONE)], () => 'none')
+  const { toy, truth } = all
+  all.until('wave')
+  while (toy.guestNow('a-1')?.state !== 'granted') mutePass(all)
+  while (toy.view().deadlines.has('a-1')) mutePass(all)
+  mutePass(all)
+  assert.equal(toy.guestNow('a-1')?.state, 'granted')
+  assert.match(toy.guestNow('a-1')?.why ?? '', /was not told in time/)
+  assert.equal(truth.boots.length, 0)
+  all.until('completed')
+  assert.deepEqual(toy.guestNow('a-1')?.bad, [])
+  assert.equal(truth.boots.length, 1)
+  assert.deepEqual(findings(toy).problems, [])
+})
+
+test('a driver that never does it is not waited for without end', () => {
+  const all = scene([group('a', 1, { ...ONE, allowedFailures: { count: 0 } })], () => 'none')
+  const { toy } = all
+  all.until('wave')
+  for (let left = 200; left > 0 && toy.guestNow('a-1')?.state !== 'recovering'; left--) mutePass(all)
+  assert.equal(toy.guestNow('a-1')?.state, 'recovering')
+  assert.match(toy.guestNow('a-1')?.why ?? '', /not healthy on g2-new in 4 s/)
+})
+
+test('a lost guest that was never asked to go back is asked until it does; one that was is left alone', () => {
+  const all = scene([group('a', 2, { ...ONE, allowedFailures: { count: 2 } })], (_, generation) =>
+    generation === 'g2-new' ? 'hangs' : 'none',
+  )
+  const { toy, truth } = all
+  const nameOf = (state: string): string | undefined =>
+    ['a-1', 'a-2'].find((name) => toy.guestNow(name)?.state === state)
+  while (nameOf('switching') === undefined) all.pass()
+  const name = nameOf('switching') as string
+  while (nameOf('lost') === undefined) mutePass(all)
+  assert.equal(truth.boots.filter(({ kind }) => kind === 'rollback').length, 0)
+  for (let left = 20; left > 0 && toy.guestNow(name)?.state === 'lost'; left--) all.pass()
+  assert.equal(toy.guestNow(name)?.outcome, 'fell-back')
+  assert.equal(truth.running(name).runs, 'g1-old')
+  assert.deepEqual(findings(toy, false).problems, [])
+})
+
+test('a lost guest that obeyed is not restarted again', () => {
+  const all = scene([group('a', 1, { ...ONE, allowedFailures: { count: 1 } })], (_, generation) =>
+    generation === 'g2-new' ? 'lost' : 'none',
+  )
+  const { toy, truth } = all
+  while (toy.guestNow('a-1')?.state !== 'lost') all.pass()
+  const view = toy.view()
+  assert.deepEqual(reconcile(view).actions, [])
+  assert.equal(truth.boots.filter(({ kind }) => kind === 'rollback').length, 1)
+})
