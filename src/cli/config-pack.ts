@@ -1,7 +1,7 @@
 /** Config packages: a folder as a signed archive that guests apply over HTTP, and the seed that tells one guest apart. */
 import { lstat, mkdir, readdir, readFile, readlink, rename, stat, writeFile } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
-import { gzipSync } from 'node:zlib'
+import { basename, dirname, join } from 'node:path'
+import { gunzipSync, gzipSync } from 'node:zlib'
 import { printable, Stage5Error } from '../base/errors.ts'
 import { CPIO_TYPE, cpioHeader, cpioPadding, cpioTrailer } from '../format/cpio.ts'
 import { signifySignature } from '../format/signify.ts'
@@ -12,12 +12,29 @@ import { type PrivateKey, signBytes } from '../host/signing.ts'
 /** What a folder of a config package may hold: files for the guest's root, and a script that is run there. */
 const MEMBERS = ['apply', 'root']
 
+/** Stands in front of a package and is signed with it: `NAME NUMBER`. */
+const LABEL = 'stage5-config'
+
+/** Under which name guests take a package, and its place among the packages of that name: they never go back. */
+export interface ConfigLabel {
+  readonly name: string
+  readonly sequence: number
+}
+
 /**
  * Everything of a folder as tar through gzip, owned by root, with one time: equal folders give equal bytes.
  * @param date seconds since 1970
  * @throws S5_CONFIG_INVALID
  */
-export async function configArchive(folder: string, date: number): Promise<Uint8Array> {
+export async function configArchive(
+  folder: string,
+  date: number,
+  { name: title, sequence }: ConfigLabel,
+): Promise<Uint8Array> {
+  if (!/^[A-Za-z0-9][A-Za-z0-9._-]*$/.test(title))
+    throw invalid(
+      `the name of a config package has letters, digits, dots and dashes, found ${JSON.stringify(title)}`,
+    )
   if (!(await stat(folder).catch(() => undefined))?.isDirectory())
     throw invalid(`there is no folder ${folder}`)
   const names = (await readdir(folder)).sort()
@@ -28,7 +45,8 @@ export async function configArchive(folder: string, date: number): Promise<Uint8
     )
   if (names.includes('apply') && !(await lstat(join(folder, 'apply'))).isFile())
     throw invalid(`${folder}/apply: expected a shell script`)
-  const parts: Uint8Array[] = []
+  const label = Buffer.from(`${title} ${sequence}\n`)
+  const parts: Uint8Array[] = [labelHeader(label.length, date), label, tarPadding(label.length)]
   for (const name of names) await addTo(parts, folder, name, date)
   parts.push(tarTrailer(parts.reduce((sum, { length }) => sum + length, 0)))
   const packed = gzipSync(Buffer.concat(parts), { level: 9, memLevel: 9 })
@@ -58,6 +76,60 @@ async function addTo(parts: Uint8Array[], folder: string, path: string, date: nu
   parts.push(header, body, tarPadding(body.length))
   if (type !== 'dir') return
   for (const name of (await readdir(place)).sort()) await addTo(parts, folder, `${path}/${name}`, date)
+}
+
+function labelHeader(size: number, mtime: number): Uint8Array {
+  const none = { uid: 0, gid: 0, linkname: '', major: 0, minor: 0, xattrs: [] }
+  return tarHeader({ path: LABEL, type: 'file', mode: 0o644, mtime, size, ...none })
+}
+
+/** What a package was labelled as, or undefined for bytes that are none. */
+export function configLabel(bytes: Uint8Array): ConfigLabel | undefined {
+  let archive: Buffer
+  try {
+    archive = gunzipSync(bytes)
+  } catch {
+    return undefined
+  }
+  const [path, body] = [
+    archive.toString('latin1', 0, LABEL.length + 1),
+    archive.toString('latin1', 512, 1024),
+  ]
+  const found = /^(\S+) (\d{1,15})\n/.exec(body)
+  return path === `${LABEL}\0` && found ? { name: found[1] as string, sequence: Number(found[2]) } : undefined
+}
+
+/**
+ * The package for `file`. Its number is the one of the file that stands there while the contents are the same, else the
+ * next one.
+ * @param asked the number that it is to have instead
+ * @throws S5_CONFIG_INVALID when it would not take the place of what stands there
+ */
+export async function configSuccessor(
+  folder: string,
+  date: number,
+  file: string,
+  asked: number | undefined,
+): Promise<{ readonly bytes: Uint8Array; readonly sequence: number }> {
+  const name = basename(file).replace(/\.tar\.gz$/, '')
+  const there = await readFile(file).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return undefined
+    throw error
+  })
+  const before = there && configLabel(there)
+  if (there && !before && asked === undefined)
+    throw invalid(`${file} stands there and is no config package with a number: remove it or say --sequence`)
+  const sequence = asked ?? before?.sequence ?? 1
+  const bytes = await configArchive(folder, date, { name, sequence })
+  if (!there || !before || there.equals(bytes)) return { bytes, sequence }
+  if (asked === undefined) {
+    const next = sequence + 1
+    return { bytes: await configArchive(folder, date, { name, sequence: next }), sequence: next }
+  }
+  if (asked > before.sequence) return { bytes, sequence }
+  throw invalid(
+    `${file} has number ${before.sequence}: expected a greater one for other contents, found ${asked}`,
+  )
 }
 
 function byteText(text: string): string {

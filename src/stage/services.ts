@@ -6,7 +6,7 @@ import { follow } from '../tree/resolve-path.ts'
 import { type Entry, lookup, type Tree } from '../tree/tree.ts'
 import { bootScript, DHCP_SCRIPT, inittab, serviceScript, STOP_SCRIPT } from './boot-scripts.ts'
 import { busyboxOf } from './busybox.ts'
-import { CONFIG_PROGRAM, configKeys, configScript, SIGNIFY } from './config-script.ts'
+import { CONFIG_PROGRAM, configKeys, configScript, rememberingDisk, SIGNIFY } from './config-script.ts'
 import { PROFILE_OWNER } from './files.ts'
 import { asJson, byteText, landing, maker, placed, withTree } from './generated.ts'
 import type { Stage } from './stage.ts'
@@ -25,7 +25,7 @@ interface Params {
 
 export const services: Stage = {
   name: 'services',
-  version: 6,
+  version: 7,
   pick: ({ profile: { services: specs, network, kernel, boot, config, data }, ids, date }) =>
     asJson({
       ...{ services: specs, network, modules: kernel.modules, ready: boot.ready, ids, date, config },
@@ -104,7 +104,7 @@ function mustApply(
     )
   if (network === 'none')
     throw refused('packages are fetched over the network, but network: is none', 'set network: dhcp')
-  if (mode === 'persistent' && data.length === 0)
+  if (mode === 'persistent' && !rememberingDisk(data))
     throw refused(
       'mode: persistent keeps packages on a data disk, and the profile has none',
       'add a data area to data:',

@@ -34,16 +34,18 @@ before(async () => {
 })
 
 test('equal folders give equal packages, which tar reads and signify believes', async (t) => {
-  for (const name of ['a', 'b']) {
+  for (const name of ['a', 'b/a']) {
     const ran = await stage5(project, ['config', 'pack', 'site', '--key', 'house', '-o', `${name}.tar.gz`])
     assert.equal(ran.code, 0, ran.stderr)
-    assert.match(ran.stdout, new RegExp(`^${name}\\.tar\\.gz \\d+ B, signed by [0-9a-f]{16}\\n$`))
+    assert.match(ran.stdout, new RegExp(`^${name}\\.tar\\.gz \\d+ B, number 1, signed by [0-9a-f]{16}\\n$`))
   }
-  assert.deepEqual(readFileSync(at('a.tar.gz')), readFileSync(at('b.tar.gz')))
+  assert.deepEqual(readFileSync(at('a.tar.gz')), readFileSync(at('b/a.tar.gz')))
+  const label = await run(['tar', '-xzOf', at('a.tar.gz'), 'stage5-config'])
+  assert.equal(label.stdout.toString(), 'a 1\n')
   const listed = await run(['tar', '-tzvf', at('a.tar.gz')])
   assert.match(
     listed.stdout.toString(),
-    /^-rw-r--r-- 0\/0 .* apply\n.*root\/\n.*root\/etc\/\n.*link -> motd\n.*motd\n$/,
+    /^-rw-r--r-- 0\/0 .* stage5-config\n-rw-r--r-- 0\/0 .* apply\n.*root\/\n.*root\/etc\/\n.*link -> motd\n.*motd\n$/,
   )
   if (!findTool('signify-openbsd')) return t.skip('needs signify-openbsd')
   const { raw, keyid } = await loadPublicKey(at('.stage5/keys/house.pub'))
@@ -61,6 +63,31 @@ test('equal folders give equal packages, which tar reads and signify believes', 
   assert.match((await run(check)).stdout.toString(), /Signature Verified/)
   writeFileSync(at('a.tar.gz'), 'x', { flag: 'a' })
   await assert.rejects(run(check))
+})
+
+test('a package has the number of the one before it while its contents are the same, else a greater one', async () => {
+  const pack = async (...words: readonly string[]): Promise<string> => {
+    const ran = await stage5(project, ['config', 'pack', 'turns', '--key', 'house', '--json', ...words])
+    if (ran.code !== 0) return /found [^\n]*/.exec(ran.stdout + ran.stderr)?.[0] ?? ran.stderr
+    return `${(JSON.parse(ran.stdout) as { sequence: number }).sequence}`
+  }
+  write('turns/apply', 'one\n')
+  assert.deepEqual([await pack(), await pack()], ['1', '1'])
+  write('turns/apply', 'two\n')
+  assert.deepEqual(
+    [await pack(), await pack(), await pack('--sequence', '1700000000')],
+    ['2', '2', '1700000000'],
+  )
+  write('turns/apply', 'three\n')
+  assert.match(await pack('--sequence', '1700000000'), /^found 1700000000/)
+  assert.match(await pack('--sequence', '7'), /^found 7/)
+  assert.match(await pack('--sequence', '-7'), /^found .*-7/)
+  assert.equal(await pack(), '1700000001')
+  write('old.tar.gz', 'something else')
+  assert.match(
+    (await stage5(project, ['config', 'pack', 'turns', '--key', 'house', '-o', 'old.tar.gz'])).stderr,
+    /old\.tar\.gz stands there and is no config package with a number: remove it or say --sequence.*S5_CONFIG_INVALID/s,
+  )
 })
 
 test('a seed becomes a part of an initrd or a small disk, without its comments', async (t) => {
@@ -91,6 +118,7 @@ for (const [name, words, wanted] of [
     ['pack', '.', '--key', 'house'],
     /expected root\/ .* or apply .*, found .*S5_CONFIG_INVALID/s,
   ],
+  ['a name that no shell takes', ['pack', 'site', '--key', 'house', '-o', 'a b.tar.gz'], /S5_CONFIG_INVALID/],
   ['an unknown action', ['sign', 'site'], /config expects pack or seed, found "sign"/],
   ['a seed that is not there', ['seed', 'nothing.seed'], /S5_FILE_MISSING/],
   [

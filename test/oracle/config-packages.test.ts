@@ -7,13 +7,12 @@ import { join } from 'node:path'
 import { after, before, test, type TestContext } from 'node:test'
 import { copyDataDisk } from '../../src/deploy/data-disk.ts'
 import { type Guest, waitReady } from '../../src/deploy/qemu.ts'
-import { run } from '../../src/host/run.ts'
 import { temporaryDirectory } from '../../src/host/temp.ts'
 import { stage5 } from '../helpers/console.ts'
 import { type Built, buildProfile, cannotBoot, shell } from '../helpers/guest.ts'
 import { diskless, initramfsOf, manifestOf } from '../helpers/i5b-memory.ts'
 
-const DEADLINE_MS = 180_000
+const DEADLINE_MS = 240_000
 const project = temporaryDirectory()
 process.on('exit', () => project[Symbol.dispose]())
 const at = (path: string): string => join(project.path, path)
@@ -43,6 +42,9 @@ before(async () => {
     await must('config', 'pack', name, '--key', 'house', '--out', `www/${name}.tar.gz`)
   await must('config', 'pack', 'evil', '--key', 'house', '--out', 'www/tampered.tar.gz')
   appendFileSync(at('www/tampered.tar.gz'), 'x')
+  await must('config', 'pack', 'evil', '--key', 'house', '--out', 'www/aged.tar.gz')
+  for (const ending of ['', '.sig'])
+    copyFileSync(at(`www/late.tar.gz${ending}`), at(`www/other.tar.gz${ending}`))
   await must('config', 'pack', 'evil', '--key', 'stranger', '--out', 'www/stranger.tar.gz')
   copyFileSync(at('www/site.tar.gz'), at('www/unsigned.tar.gz'))
   await serve()
@@ -51,10 +53,9 @@ after(() => server?.close())
 
 /** Serves `www` on 127.0.0.1, which guests reach as 10.0.2.2. */
 async function serve(): Promise<void> {
-  const files = new Map(readdirSync(at('www')).map((name) => [`/${name}`, readFileSync(at(`www/${name}`))]))
   const opened = createServer((request, response) => {
-    const body = files.get(request.url ?? '')
-    response.writeHead(body ? 200 : 404).end(body)
+    const isThere = readdirSync(at('www')).includes((request.url ?? '').slice(1))
+    response.writeHead(isThere ? 200 : 404).end(isThere ? readFileSync(at(`www${request.url}`)) : undefined)
   })
   await new Promise<void>((listening) => opened.listen(0, '127.0.0.1', listening))
   port = (opened.address() as AddressInfo).port
@@ -85,23 +86,33 @@ function urls(...names: readonly string[]): string[] {
 
 async function atShell(guest: Guest): Promise<string[]> {
   await waitReady(guest, 'stage5: ready', DEADLINE_MS)
-  const said = guest.last(100).filter((line) => line.startsWith('stage5: config '))
+  const lines = guest.last(100)
   await guest.waitFor('# ', DEADLINE_MS)
-  return said.map((line) =>
-    line.slice('stage5: config '.length).replaceAll(`http://10.0.2.2:${port}/`, 'URL/'),
-  )
+  return said(lines)
+}
+
+function said(lines: readonly string[]): string[] {
+  return lines
+    .filter((line) => line.startsWith('stage5: config '))
+    .map((line) => line.slice('stage5: config '.length).replaceAll(`http://10.0.2.2:${port}/`, 'URL/'))
+}
+
+/** What the guest says when it applies its packages once more, after a command. */
+async function again(guest: Guest, command: string): Promise<string[]> {
+  return said(await shell(guest, `${command}; /etc/stage5/config/apply`))
 }
 
 const LOOK =
   'cat /etc/applied /etc/later; ls -d /usr/share/marks /etc/half /etc/reached /etc/evil /etc/hostname 2>/dev/null'
 
-test('signed packages are applied in order; unsigned, strange, changed and failing ones leave the base alone', async (t) => {
+test('signed packages are applied in order; unsigned, strange, changed, renamed, old and failing ones leave the base alone', async (t) => {
   const found = await built(t, 'conf', 'ephemeral')
   if (!found) return
   const seed = [
     '# guest seven',
     'stage5.ip=10.0.2.77/24 stage5.gateway=10.0.2.2 stage5.dns=10.0.2.3 stage5.hostname=web7',
-    ...urls('unsigned', 'stranger', 'tampered', 'broken', 'site', 'late', 'absent'),
+    'stage5.sequence=aged:2',
+    ...urls('unsigned', 'stranger', 'tampered', 'other', 'aged', 'broken', 'site', 'late', 'absent'),
   ].join('\n')
   write('seven.seed', seed)
   await must('config', 'seed', 'seven.seed', '--out', 'seven.cpio')
@@ -109,29 +120,24 @@ test('signed packages are applied in order; unsigned, strange, changed and faili
   const pad = Buffer.alloc((4 - (one.length % 4)) % 4)
   writeFileSync(at('seven.initrd'), Buffer.concat([one, pad, readFileSync(at('seven.cpio'))]))
   const initrd = at('seven.initrd')
-  for (const start of [1, 2]) {
-    await using guest = await diskless(found, 192, t.signal, { initrd })
-    assert.deepEqual(
-      await atShell(guest),
-      [
-        'unsigned.tar.gz refused: it is not signed, there is no URL/unsigned.tar.gz.sig',
-        'stranger.tar.gz refused: no key of this base signed it',
-        'tampered.tar.gz refused: no key of this base signed it',
-        'broken.tar.gz failed with status 1; the base is as it was',
-        'site.tar.gz applied',
-        'late.tar.gz applied',
-        'absent.tar.gz refused: URL/absent.tar.gz cannot be fetched',
-      ],
-      `start ${start}`,
-    )
-    const state = ['hello from web7', 'HELLO FROM WEB7', '/etc/hostname']
-    assert.deepEqual(await shell(guest, LOOK), state)
-    assert.match((await shell(guest, 'ip addr show eth0')).join(), /inet 10\.0\.2\.77\/24/)
-    if (start === 2) continue
-    const again = await shell(guest, '/etc/stage5/config/apply')
-    assert.ok(again.includes('stage5: config site.tar.gz unchanged'), again.join('\n'))
-    assert.deepEqual(await shell(guest, LOOK), state)
-  }
+  await using guest = await diskless(found, 192, t.signal, { initrd })
+  assert.deepEqual(await atShell(guest), [
+    'unsigned.tar.gz refused: it is not signed, there is no URL/unsigned.tar.gz.sig',
+    'stranger.tar.gz refused: no key of this base signed it',
+    'tampered.tar.gz refused: no key of this base signed it',
+    'other.tar.gz refused: it is signed as late',
+    'aged.tar.gz refused: it is number 1, older than 2',
+    'broken.tar.gz failed with status 1; the base is as it was',
+    'site.tar.gz applied',
+    'late.tar.gz applied',
+    'absent.tar.gz refused: URL/absent.tar.gz cannot be fetched',
+  ])
+  const state = ['hello from web7', 'HELLO FROM WEB7', '/etc/hostname']
+  assert.deepEqual(await shell(guest, LOOK), state)
+  assert.match((await shell(guest, 'ip addr show eth0')).join(), /inet 10\.0\.2\.77\/24/)
+  const lines = await again(guest, ':')
+  assert.ok(lines.includes('site.tar.gz unchanged'), lines.join('\n'))
+  assert.deepEqual(await shell(guest, LOOK), state)
 })
 
 test('immutable: the same package on another base, whose root nobody writes to afterwards', async (t) => {
@@ -149,7 +155,7 @@ test('immutable: the same package on another base, whose root nobody writes to a
   assert.deepEqual(await shell(guest, 'echo x >/run/x && cat /run/x'), ['x'])
 })
 
-test('persistent: what was applied once is applied again when the server is away, still proved', async (t) => {
+test('persistent: a package that was applied outlives its server, and is not replaced by an older one', async (t) => {
   const found = await built(
     t,
     'keep',
@@ -161,27 +167,39 @@ test('persistent: what was applied once is applied again when the server is away
   await copyDataDisk(found.file('.ext4'), disk, t.signal)
   const cmdline = [...(manifestOf(found).boot.cmdline ?? '').split(' '), 'panic=-1', 'quiet', ...urls('site')]
   const boot = { initrd: initramfsOf(found), base: found.file('.squashfs'), data: [disk], cmdline }
+  const served = ['www/site.tar.gz', 'www/site.tar.gz.sig']
+  const first = served.map((path) => readFileSync(at(path)))
+  write('site/root/etc/motd', 'hello again\n')
+  await must('config', 'pack', 'site', '--key', 'house', '--out', 'www/site.tar.gz')
   {
     await using guest = await diskless(found, 192, t.signal, boot)
     assert.deepEqual(await atShell(guest), ['site.tar.gz applied'])
-    await shell(guest, 'sync')
-    await guest.stop()
+    // The guest's power is cut: what was said to be applied is on the disk.
   }
+  for (const [nth, path] of served.entries()) writeFileSync(at(path), first[nth] as Buffer)
+  await using guest = await diskless(found, 192, t.signal, boot)
+  assert.deepEqual(await atShell(guest), [
+    'site.tar.gz refused: it is number 1, older than 2; the kept one is used',
+    'site.tar.gz applied',
+  ])
+  assert.deepEqual(await shell(guest, 'cat /etc/applied'), ['hello again from keep'])
   server?.close()
   server?.closeAllConnections()
-  {
-    await using guest = await diskless(found, 192, t.signal, boot)
-    assert.deepEqual(await atShell(guest), [
-      'site.tar.gz: URL/site.tar.gz cannot be fetched; the kept one is used',
-      'site.tar.gz applied',
-    ])
-    assert.deepEqual(await shell(guest, 'cat /etc/applied'), ['hello from keep'])
-    await shell(guest, 'echo changed >>/run/stage5/data/data/.stage5-config/site.tar.gz; sync')
-    await guest.stop()
-  }
-  await run(['e2fsck', '-fy', disk], { accept: 'any' })
-  await using guest = await diskless(found, 192, t.signal, boot)
-  const said = await atShell(guest)
-  assert.equal(said.at(-1), 'site.tar.gz refused: no key of this base signed it')
-  assert.deepEqual(await shell(guest, 'ls /etc/applied 2>/dev/null'), [])
+  assert.deepEqual(await again(guest, ':'), [
+    'site.tar.gz refused: URL/site.tar.gz cannot be fetched; the kept one is used',
+    'site.tar.gz unchanged',
+  ])
+  const packages = '/run/stage5/data/data/.stage5-config/packages'
+  assert.deepEqual(
+    await shell(guest, `ls ${packages}`),
+    ['site.tar.gz'],
+    'signature and package are one file',
+  )
+  assert.deepEqual(
+    await again(guest, `echo changed >>${packages}/site.tar.gz; rm /run/stage5/config/applied/*`),
+    [
+      'site.tar.gz refused: URL/site.tar.gz cannot be fetched; the kept one is used',
+      'site.tar.gz, the kept one, refused: no key of this base signed it',
+    ],
+  )
 })

@@ -17,6 +17,7 @@ const config: ConfigSpec = {
   mode: 'ephemeral',
   urls: ['http://10.0.2.2/site.tar.gz'],
 }
+const memory = { name: 'memory', label: 'memory', size: 1 << 20, paths: ['/var/tmp'], kind: 'tmpfs' } as const
 const area = { name: 'data', label: 'keep', size: 1 << 20, paths: ['/var/keep'] }
 
 test('a base that trusts a key applies packages after the network is up and before its services', async () => {
@@ -39,7 +40,7 @@ test('a base that trusts a key applies packages after the network is up and befo
   )
   assert.equal(inode('etc/stage5/config/apply')?.mode, 0o755)
   const script = await text('etc/stage5/config/apply')
-  assert.match(script, /^mode=ephemeral\nkept=\ndefault='http:\/\/10\.0\.2\.2\/site\.tar\.gz'$/m)
+  assert.match(script, /^mode=ephemeral\narea=\ndefault='http:\/\/10\.0\.2\.2\/site\.tar\.gz'$/m)
   // sha256 of 32 zeros begins with 66687aadf862bd77: the number of the key, in its file and in its name.
   const key = await text('etc/stage5/config/keys/66687aadf862bd77.pub')
   const [comment, body = ''] = key.split('\n')
@@ -51,9 +52,9 @@ test('packages that must last are kept on the first data area', async () => {
   const { text } = await run(services, SIGNIFY, {
     config: { ...config, mode: 'persistent' },
     network: 'dhcp',
-    data: [area],
+    data: [memory, area],
   })
-  assert.match(await text('etc/stage5/config/apply'), /^kept=\/run\/stage5\/data\/keep\/\.stage5-config$/m)
+  assert.match(await text('etc/stage5/config/apply'), /^area=\/run\/stage5\/data\/keep$/m)
 })
 
 for (const [name, root, parts, wanted] of [
@@ -68,6 +69,12 @@ for (const [name, root, parts, wanted] of [
     'no disk to keep packages on',
     SIGNIFY,
     { network: 'dhcp', config: { ...config, mode: 'persistent' } },
+    /mode: persistent/,
+  ],
+  [
+    'no disk but memory to keep packages on',
+    SIGNIFY,
+    { network: 'dhcp', config: { ...config, mode: 'persistent' }, data: [memory] },
     /mode: persistent/,
   ],
   ['another init', { ...SIGNIFY, 'usr/sbin/init': 'elf' }, { network: 'dhcp' }, /work of busybox init/],

@@ -3,7 +3,7 @@ import { readFile, writeFile } from 'node:fs/promises'
 import { basename, resolve } from 'node:path'
 import { Stage5Error } from '../../base/errors.ts'
 import { type Command, type Result, textOption, type Words } from '../command.ts'
-import { configArchive, seedArchive, seedDisk, writeSigned } from '../config-pack.ts'
+import { configSuccessor, seedArchive, seedDisk, writeSigned } from '../config-pack.ts'
 import { privateKeyOf } from '../keys.ts'
 import { mebibytes } from '../render/progress.ts'
 import { shownPath, type World } from '../world.ts'
@@ -25,12 +25,18 @@ export const config: Command = {
       description: 'what to write (default: NAME.tar.gz with NAME.tar.gz.sig; NAME.cpio)',
     },
     {
+      flags: '--sequence <number>',
+      description:
+        'pack: guests take no lower number than one that they applied (default: that of the file there, one more when the contents changed)',
+    },
+    {
       flags: '--disk',
       description: 'seed: an image for a disk with the serial "seed", not a part of an initrd',
     },
   ],
   examples: [
     'stage5 config pack site --key release --out www/site.tar.gz',
+    'stage5 config pack site --key release --sequence $(date +%s) --out www/site.tar.gz',
     'stage5 config seed guest7.seed --out guest7.cpio',
   ],
   run: async (world, words) => {
@@ -50,18 +56,28 @@ async function pack(world: World, words: Words, path: string): Promise<Result> {
       hint: 'stage5 key new NAME',
     })
   const key = await privateKeyOf(world, name)
-  const bytes = await configArchive(resolve(world.directory, path), date())
-  const file = resolve(world.directory, textOption(words, 'out') ?? `${basename(path)}.tar.gz`)
+  const folder = resolve(world.directory, path)
+  const file = resolve(world.directory, textOption(words, 'out') ?? `${basename(folder)}.tar.gz`)
+  const { bytes, sequence } = await configSuccessor(folder, date(), file, sequenceOption(words))
   await writeSigned(file, bytes, key)
   return {
     data: {
       file: shownPath(file),
       signature: `${shownPath(file)}.sig`,
       size: bytes.length,
+      sequence,
       keyid: key.keyid,
     },
-    text: `${shownPath(file)} ${mebibytes(bytes.length)}, signed by ${key.keyid.slice(0, 16)}\n`,
+    text: `${shownPath(file)} ${mebibytes(bytes.length)}, number ${sequence}, signed by ${key.keyid.slice(0, 16)}\n`,
   }
+}
+
+function sequenceOption(words: Words): number | undefined {
+  const text = textOption(words, 'sequence')
+  if (text === undefined || /^\d{1,15}$/.test(text)) return text === undefined ? undefined : Number(text)
+  throw new Stage5Error('S5_USAGE', `--sequence expects a number, found ${JSON.stringify(text)}`, {
+    hint: 'stage5 config --help',
+  })
 }
 
 async function seed(world: World, words: Words, path: string): Promise<Result> {
