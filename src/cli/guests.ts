@@ -65,20 +65,9 @@ export function driverOf(world: World, { group }: Pick<FoundGuest, 'group'>): Gu
   return groupDriver(world, group)
 }
 
-/** What is known of a guest without disturbing it; a group whose driver is not run from here says so. */
+/** What is known of a guest without disturbing it. */
 export async function observe(world: World, found: FoundGuest): Promise<Observed> {
-  if (found.group.driver.kind === 'pull') return { ...NOTHING, detail: 'updates itself (driver: pull)' }
   return await driverOf(world, found).status(found.guest, world.signal)
-}
-
-const NOTHING: Omit<Observed, 'detail'> = {
-  power: 'unknown',
-  bootId: '',
-  digest: '',
-  pointer: 'good',
-  triesLeft: 0,
-  token: 0,
-  health: 'inconclusive',
 }
 
 /** The newest generation of a line, or the one that is named. */
@@ -139,7 +128,11 @@ export async function retireGuest(world: World, found: FoundGuest): Promise<stri
     throw new Stage5Error('S5_GUEST_UNKNOWN', `${guest.name} has never been made here`, {
       hint: 'stage5 guest list',
     })
-  if (found.group.driver.kind !== 'pull') await driverOf(world, found).stop(guest, world.signal)
+  if (found.group.driver.kind !== 'pull') {
+    const driver = driverOf(world, found)
+    await driver.stop(guest, world.signal)
+    await driver.forget?.(guest, world.signal)
+  }
   const retired = join(folder.path, '..', '.retired')
   await mkdir(retired, { recursive: true, mode: 0o700 })
   const taken = await readdir(retired)

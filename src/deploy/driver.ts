@@ -66,4 +66,6 @@ export interface GuestDriver {
   stop(guest: DriverGuest, signal: AbortSignal): Promise<void>
   /** Forgets prepared generations other than `keep`. */
   collect(guest: DriverGuest, keep: readonly string[], signal: AbortSignal): Promise<void>
+  /** For a guest that is off and not to come back: takes away what is kept of it outside of its folder. */
+  forget?(guest: DriverGuest, signal: AbortSignal): Promise<void>
 }

@@ -1,16 +1,17 @@
 /** The contract of drivers, on those that need no virtual machine. */
 import assert from 'node:assert/strict'
-import { rmSync, writeFileSync } from 'node:fs'
+import { readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { fileURLToPath } from 'node:url'
 import { isStage5Error } from '../../src/base/errors.ts'
 import type { GuestDriver } from '../../src/deploy/driver.ts'
 import { openDriver } from '../../src/deploy/drivers/open.ts'
-import { findTool } from '../../src/host/run.ts'
+import { findTool, run } from '../../src/host/run.ts'
 import { temporaryDirectory } from '../../src/host/temp.ts'
 import { openBench as openDir } from '../helpers/fd-bench-dir.ts'
 import { execGroup, openBench as openExec } from '../helpers/fd-bench-exec.ts'
-import { driverContract } from '../helpers/fd-contract.ts'
+import { driverContract, until } from '../helpers/fd-contract.ts'
 
 driverContract(
   'dir',
@@ -105,4 +106,43 @@ test('a token is remembered by the guest, not by who gave it', async (t) => {
     assert.deepEqual(error.data, { guest: 'toy-1', expected: 5, found: 4 })
     return true
   })
+})
+
+test('dir: without root it says so, and which driver needs none', async (t) => {
+  if (process.getuid?.() !== 0) return t.skip('needs root, to give it up')
+  using folder = temporaryDirectory()
+  const { first, guest, module } = openDir(folder.path)
+  await run(['chown', '-R', '65534', folder.path])
+  const words = [fileURLToPath(import.meta.resolve('../helpers/fd-call.ts')), module, folder.path, 'switchTo']
+  const { code, stderr } = await run(
+    ['setpriv', '--reuid=65534', process.execPath, ...words, JSON.stringify([guest, first, 1, 3])],
+    { accept: 'any' },
+  )
+  assert.equal(code, 1)
+  assert.match(stderr, /S5_FILE_FORBIDDEN/)
+  assert.match(stderr, /the driver dir mounts an overlay for each guest and needs root/)
+})
+
+test('a console that grows for ever is cut, and still says what runs', async (t) => {
+  if (process.getuid?.() !== 0 || !findTool('busybox')) return t.skip('needs root and busybox')
+  using folder = temporaryDirectory()
+  const bench = openDir(folder.path)
+  const { driver, guest, first } = bench
+  writeFileSync(
+    join(folder.path, 'trees/1/start'),
+    '#!/bin/sh\necho the beginning\n/bin/busybox yes 0123456789abcdef | /bin/busybox head -c 20000000\necho ready\nexec sleep 1000000\n',
+  )
+  await driver.prepare(guest, first, t.signal)
+  await driver.switchTo(guest, first, 1, 3, t.signal)
+  try {
+    await until(bench, ({ health }) => health === 'pass', t.signal)
+    const own = join(folder.path, '.stage5/guests', guest.name, 'run')
+    const log = join(own, 'console.log')
+    assert.equal(statSync(log).size, 20_000_020)
+    await until(bench, () => statSync(log).size < 5_000_000, t.signal)
+    assert.equal((await driver.status(guest, t.signal)).health, 'pass')
+    assert.match(readFileSync(join(own, 'console.head'), 'utf8'), /^the beginning\n0123456789abcdef\n/)
+  } finally {
+    await driver.stop(guest, t.signal)
+  }
 })

@@ -1,4 +1,5 @@
 /** A guest of the driver libvirt: the outputs of the qemu bench as a domain without KVM, under daemons of our own. */
+import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
 import { existsSync, readFileSync, realpathSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -22,7 +23,9 @@ export async function startLibvirt(folder: string): Promise<string | (() => void
   for (const tool of ['libvirtd', 'virtlogd', 'virsh'])
     if (findTool(tool) === undefined) return `needs ${tool}`
   if (process.getuid?.() !== 0) return 'needs root'
-  if (existsSync('/etc/libvirt/qemu/toy-1.xml')) return 'needs a libvirt without a domain toy-1'
+  const left = '/etc/libvirt/qemu/toy-1.xml'
+  if (existsSync(left) && !readFileSync(left, 'utf8').includes('/stage5-'))
+    return 'needs a libvirt without a domain toy-1'
   const settings = join(folder, 'libvirtd.conf')
   writeFileSync(settings, `unix_sock_dir = "${folder}"\nauth_unix_rw = "none"\n`)
   const daemons: ChildProcess[] = []
@@ -35,9 +38,14 @@ export async function startLibvirt(folder: string): Promise<string | (() => void
   const end = (): void => {
     for (const child of daemons) child.kill()
   }
-  for (let left = 200; left > 0; left--) {
+  for (let tries = 200; tries > 0; tries--) {
     const { code } = await run(['virsh', '-c', address(folder), 'version'], { accept: 'any' })
-    if (code === 0) return end
+    if (code === 0) {
+      // Of a test that was killed.
+      await run(['virsh', '-c', address(folder), 'destroy', 'toy-1'], { accept: 'any' })
+      await run(['virsh', '-c', address(folder), 'undefine', 'toy-1'], { accept: 'any' })
+      return end
+    }
     await sleep(200)
   }
   end()
@@ -90,5 +98,16 @@ export function openBench(given: string): Omit<Bench, keyof AsyncDisposable> {
 
 /** Takes the domain away that the bench made. */
 export async function forget(folder: string): Promise<void> {
-  await run(['virsh', '-c', address(realpathSync(folder)), 'undefine', 'toy-1'], { accept: 'any' })
+  const { driver, guest } = openBench(folder)
+  await driver.forget?.(guest, new AbortController().signal)
+  const { stdout } = await run([
+    'virsh',
+    '-q',
+    '-c',
+    address(realpathSync(folder)),
+    'list',
+    '--all',
+    '--name',
+  ])
+  assert.ok(!stdout.toString('utf8').split('\n').includes(guest.name), 'the domain is still there')
 }

@@ -116,8 +116,11 @@ export function driverContract(
       try {
         await body(bench, t.signal)
       } finally {
-        await bench.driver.stop(bench.guest, new AbortController().signal)
-        await bench[Symbol.asyncDispose]()
+        try {
+          await bench.driver.stop(bench.guest, new AbortController().signal)
+        } finally {
+          await bench[Symbol.asyncDispose]()
+        }
       }
     })
   }
@@ -197,6 +200,8 @@ export function driverContract(
       await driver.switchTo(guest, broken, 2, tries, signal)
       const after = await until(bench, isRunning(first), signal)
       assert.deepEqual([after.pointer, after.token], ['good', 2])
+      if (kind !== 'exec')
+        assert.match(after.detail, /used up its starts \(.*(?:exit code [1-9]|panic|cannot boot)/)
       assert.notEqual(after.bootId, before.bootId)
       const starts = await bench.starts()
       assert.equal(starts[0], first.name)

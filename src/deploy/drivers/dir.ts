@@ -65,7 +65,7 @@ export function dirDriver(
       const program = argv.length === 0 ? 'exec sleep infinity' : `exec ${argv.map(shellWord).join(' ')}`
       await writeFile(
         join(directory, 'run'),
-        `umask 077\nexec >run/console.log 2>&1\numask 022\nexec unshare --mount --propagation private sh ${shellWord(`gen/${generation.name}/inside`)} "$1"\n`,
+        `umask 077\nexec >>run/console.log 2>&1\numask 022\nexec unshare --mount --propagation private sh ${shellWord(`gen/${generation.name}/inside`)} "$1"\n`,
       )
       await writeFile(
         join(directory, 'inside'),

@@ -15,6 +15,7 @@ import {
   tokenOf,
 } from './folder.ts'
 import { awaitStart, endGuest, type Started, startedOf, startKeeper } from './keeper.ts'
+import { whyFallen } from './running.ts'
 
 /** What differs between kinds of guests. */
 export interface Backend {
@@ -38,6 +39,8 @@ export interface Backend {
     signal: AbortSignal,
   ): Promise<{ readonly running: string } | { readonly unknown: string }>
   health(guest: DriverGuest, folder: GuestFolder, started: Started): HealthSources
+  /** Takes away what stands outside of the guest's folder. */
+  forget?(guest: DriverGuest): Promise<void>
 }
 
 export interface HostedOptions {
@@ -164,6 +167,8 @@ export function hostedDriver(backend: Backend, { root, checks }: HostedOptions):
       })
     },
 
+    ...(backend.forget && { forget: backend.forget.bind(backend) }),
+
     collect: async (guest, keep, signal) => {
       const folder = folderOf(guest)
       await folder.exclusively(signal, async () => {
@@ -203,7 +208,9 @@ async function observe(
   }
   const started = startedOf(folder)
   const fallen = folder.pointer('fallen')
-  const fell = fallen === '' || trial !== '' ? '' : `; ${fallen} used up its starts`
+  const why = fallen === '' || trial !== '' ? '' : await whyFallen(folder, fallen)
+  const fell =
+    fallen === '' || trial !== '' ? '' : `; ${fallen} used up its starts${why === '' ? '' : ` (${why})`}`
   if (!started)
     return { ...known, power: 'off', bootId: '', digest: '', health: 'fail', detail: `off${fell}` }
   const on = { ...known, power: 'on' as const, bootId: started.bootId }

@@ -16,6 +16,10 @@ import { bootId } from '../../host/temp.ts'
 import { writeWhole } from '../../host/whole-file.ts'
 import type { GuestFolder } from './folder.ts'
 
+/** Bytes of a console that are cut, and what is left of its end. */
+const CONSOLE_MOST = 16_777_216
+const CONSOLE_KEPT = 4_194_304
+
 /** `gen/<generation>/run BOOT-ID` is the guest until it ends; it is replaced by it with `exec`. */
 const KEEPER = `#!/bin/sh
 # Written by stage5: keeps this guest running on what "trial", or else "good", points to.
@@ -23,6 +27,15 @@ cd "$1" || exit 1
 exec 9>run/lock
 flock -n 9 || exit 0
 pause=0
+# A console that grows for ever: its beginning is kept, which says what runs, and its end.
+cut_console() {
+  while sleep 20 && kill -0 "$1" 2>/dev/null; do
+    [ "$(stat -c %s run/console.log 2>/dev/null || echo 0)" -gt ${CONSOLE_MOST} ] || continue
+    [ -e run/console.head ] || { head -c 1048576 run/console.log >run/.head.new && mv run/.head.new run/console.head; }
+    tail -c ${CONSOLE_KEPT} run/console.log >run/.tail.new && : >run/console.log && cat run/.tail.new >>run/console.log
+    rm -f run/.tail.new
+  done
+}
 while [ ! -e stopped ]; do
   if [ -L trial ]; then
     left=$(cat tries 2>/dev/null)
@@ -30,6 +43,7 @@ while [ ! -e stopped ]; do
       echo $((left - 1)) >.tries.new && mv .tries.new tries
       generation=$(readlink trial)
     else
+      tail -c 65536 run/console.log >run/fallen.log 2>/dev/null
       mv -T trial fallen
       continue
     fi
@@ -37,14 +51,19 @@ while [ ! -e stopped ]; do
     generation=$(readlink good) || break
   fi
   boot=$(cat /proc/sys/kernel/random/uuid)
+  rm -f run/console.head
   [ -e run/console.log ] && mv run/console.log run/console.old
   began=$(cut -d. -f1 /proc/uptime)
   setsid sh "$generation/run" "$boot" </dev/null >>run/output.log 2>&1 &
   child=$! token=$(cat token)
   since=$(sed 's/.*) //' /proc/$child/stat | cut -d' ' -f20)
   echo "\${generation#gen/} $boot $token $child $since $2" >run/.started.new && mv run/.started.new run/started
+  cut_console $child 9>&- &
+  cutter=$!
   wait $child
-  echo "\${generation#gen/} $boot ended with $?" >>run/ends
+  code=$?
+  kill $cutter 2>/dev/null
+  echo "\${generation#gen/} $boot ended with $code" >>run/ends
   rm -f run/started
   [ $(($(cut -d. -f1 /proc/uptime) - began)) -lt 30 ] || pause=0
   left=$pause

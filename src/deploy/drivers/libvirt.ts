@@ -4,7 +4,7 @@
  */
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { isStage5Error } from '../../base/errors.ts'
+import { isStage5Error, Stage5Error } from '../../base/errors.ts'
 import { run } from '../../host/run.ts'
 import type { Group } from '../../resolve/group.ts'
 import type { LibvirtOptions } from '../../resolve/shape-driver.ts'
@@ -67,6 +67,15 @@ export function libvirtDriver(
     },
 
     health: (_, folder) => ({ console: () => consoleTail(folder) }),
+
+    forget: async ({ name }) => {
+      await virsh(['undefine', name])
+      if ((await virsh(['domuuid', name])) === undefined) return
+      throw new Stage5Error('S5_TOOL_FAILED', `libvirt keeps the domain ${name}`, {
+        hint: `virsh -c ${options.connect} undefine ${name}`,
+        data: { domain: name },
+      })
+    },
   }
   return hostedDriver(backend, { root, checks: group.health })
 }

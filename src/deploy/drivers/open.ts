@@ -1,14 +1,20 @@
 /** The driver that a group names. */
 import { mkdirSync, realpathSync } from 'node:fs'
 import { resolve } from 'node:path'
-import { Stage5Error } from '../../base/errors.ts'
 import { never } from '../../base/never.ts'
 import type { Group } from '../../resolve/group.ts'
-import type { DirOptions, ExecOptions, LibvirtOptions, QemuOptions } from '../../resolve/shape-driver.ts'
+import type {
+  DirOptions,
+  ExecOptions,
+  LibvirtOptions,
+  PullOptions,
+  QemuOptions,
+} from '../../resolve/shape-driver.ts'
 import type { GuestDriver } from '../driver.ts'
 import { type CheckoutRoot, dirDriver } from './dir.ts'
 import { execDriver } from './exec.ts'
 import { libvirtDriver } from './libvirt.ts'
+import { pullDriver } from './pull.ts'
 import { qemuDriver } from './qemu.ts'
 
 export interface DriverOptions {
@@ -29,15 +35,10 @@ export function guestsRoot({ driver }: Pick<Group, 'driver'>, directory: string)
 
 const USUAL = '.stage5/guests'
 
-/** @throws S5_DRIVER_NONE for guests that nothing on this side moves */
+/** Guests of the driver `pull` are only observed: whatever else is asked of it throws S5_DRIVER_NONE. */
 export function openDriver(group: Group, { directory, checkout }: DriverOptions): GuestDriver {
   const { kind, options } = group.driver
-  if (kind === 'pull')
-    throw new Stage5Error(
-      'S5_DRIVER_NONE',
-      `the guests of ${group.name} update themselves (driver: pull): nothing here can switch them`,
-      { data: { group: group.name } },
-    )
+  if (kind === 'pull') return pullDriver(group, options as unknown as PullOptions, directory)
   const places = { project: directory, root: guestsRoot(group, directory) }
   switch (kind) {
     case 'dir':

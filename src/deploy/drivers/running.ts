@@ -12,16 +12,38 @@ export function imageLine({ id, version }: { readonly id: string; readonly versi
 
 /** The beginning of the console since the guest started. */
 export async function consoleHead(folder: GuestFolder): Promise<string> {
-  return (await part(folder, HEAD, false)) ?? ''
+  return (
+    (await part(folder, 'console.head', HEAD, false)) ??
+    (await part(folder, 'console.log', HEAD, false)) ??
+    ''
+  )
 }
 
 /** Everything that the console showed since the guest started, or the last 4 MiB of it. */
 export async function consoleTail(folder: GuestFolder): Promise<string | undefined> {
-  return await part(folder, TAIL, true)
+  return await part(folder, 'console.log', TAIL, true)
 }
 
-async function part(folder: GuestFolder, most: number, last: boolean): Promise<string | undefined> {
-  const file = await open(folder.file('run', 'console.log')).catch(() => undefined)
+const FAILURE = /stage5: cannot boot: .*|Kernel panic - .*/
+
+/** Why a trial used up its starts: what its last console says of it, and how its program ended. */
+export async function whyFallen(folder: GuestFolder, generation: string): Promise<string> {
+  const shown = (await part(folder, 'fallen.log', TAIL, true)) ?? ''
+  const last = shown.trimEnd().split('\n').at(-1)?.trim() ?? ''
+  const said = FAILURE.exec(shown)?.[0] ?? last
+  const ends = folder.read('run/ends').split('\n')
+  const end = ends.findLast((line) => line.startsWith(`${generation} `))
+  const code = /ended with (\d+)$/.exec(end ?? '')?.[1] ?? '0'
+  return [said, code === '0' ? '' : `exit code ${code}`].filter((text) => text !== '').join(', ')
+}
+
+async function part(
+  folder: GuestFolder,
+  name: string,
+  most: number,
+  last: boolean,
+): Promise<string | undefined> {
+  const file = await open(folder.file('run', name)).catch(() => undefined)
   if (!file) return undefined
   try {
     const { size } = await file.stat()
@@ -46,7 +68,7 @@ export function runningImage(
   const base = /^stage5: base \S+ (\S+ \S+)$/m.exec(console)?.[1]
   const start = /^stage5: start (\S+) (\S+)$/m.exec(console)
   if (base === undefined || !start) {
-    const reason = /stage5: cannot boot: .*|Kernel panic - .*/.exec(console)?.[0]
+    const reason = FAILURE.exec(console)?.[0]
     return { unknown: reason ?? 'starting' }
   }
   if (start[1] !== generation || start[2] !== bootId)
