@@ -5,7 +5,7 @@ import { parseSeconds } from './quantities.ts'
 
 export const PLACE: Option = {
   flags: '--to <place>',
-  description: 'a folder (of an HTTP server, or one for `stage5 serve`)',
+  description: 'a folder (of an HTTP server, or one for `stage5 serve`), or oci://HOST[:PORT]/REPOSITORY',
 }
 
 export const VALID: Option = {

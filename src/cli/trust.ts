@@ -30,13 +30,15 @@ export function rootFile(world: World): string {
 /** Whoever publishes may have let things expire: it signs them anew. */
 const RULES: ClientRules = { verify: verifyRaw, now: Number.NEGATIVE_INFINITY }
 
-/** @throws S5_USAGE without a place, S5_LOCK_BUSY */
+/** @param where a folder, or oci://HOST/REPOSITORY. @throws S5_USAGE without a place, S5_LOCK_BUSY */
 export async function openPlace(world: World, where: string | undefined): Promise<Place> {
   if (where === undefined)
     throw new Stage5Error('S5_USAGE', 'expected --to DIR: where generations are published', {
       hint: 'stage5 publish --help',
     })
-  return await openFolder(resolve(world.directory, where), world.signal)
+  if (!where.startsWith('oci:')) return await openFolder(resolve(world.directory, where), world.signal)
+  const { openRegistry } = await import('../deploy/registry.ts')
+  return await openRegistry(where, world.signal)
 }
 
 export async function signersOf(world: World, names: readonly string[]): Promise<readonly MetadataSigner[]> {

@@ -193,6 +193,68 @@ export function openCaller(options: CallerOptions): Caller {
   }
 }
 
+export interface Sender {
+  /** One request through the proxies of the environment, sent once, answered whole (at most 4 MiB). No redirect is followed. */
+  send(
+    method: 'GET' | 'HEAD' | 'POST' | 'PUT' | 'DELETE',
+    url: string,
+    headers: { readonly [name: string]: string },
+    body: Uint8Array | AsyncIterable<Uint8Array> | undefined,
+    signal: AbortSignal,
+  ): Promise<{
+    readonly status: number
+    readonly headers: { readonly [name: string]: string | undefined }
+    readonly body: Uint8Array
+  }>
+  close(): Promise<void>
+}
+
+const MAX_ANSWER = 4 * 2 ** 20
+
+/** For services that take files: user and password of an address are sent to its origin, and never shown. */
+export function openSender(options: { idleTimeoutMs: number }): Sender {
+  let opened: Promise<{ undici: typeof import('undici'); dispatcher: Dispatcher }> | undefined
+  const open = () =>
+    (opened ??= import('undici').then((undici) => ({
+      undici,
+      dispatcher: new undici.EnvHttpProxyAgent({
+        headersTimeout: options.idleTimeoutMs,
+        bodyTimeout: options.idleTimeoutMs,
+        allowH2: false,
+      }),
+    })))
+  return {
+    async send(method, url, headers, body, signal) {
+      const { undici, dispatcher } = await open()
+      const at = parsedUrl(url)
+      const secret = authorization(at)
+      at.username = ''
+      at.password = ''
+      const response = await undici.request(at, {
+        ...{ method, dispatcher, signal },
+        headers: {
+          'user-agent': 'stage5',
+          ...(secret !== undefined && { authorization: secret }),
+          ...headers,
+        },
+        ...(body !== undefined && { body: body as never }),
+      })
+      const parts: Buffer[] = []
+      let size = 0
+      for await (const part of response.body as AsyncIterable<Buffer>) {
+        size += part.length
+        if (size > MAX_ANSWER) throw failed(url, `its answer is longer than ${MAX_ANSWER} bytes`)
+        parts.push(part)
+      }
+      const plain = firstValues(response.headers)
+      return { status: response.statusCode, headers: plain, body: Buffer.concat(parts) }
+    },
+    async close() {
+      if (opened) await (await opened).dispatcher.close()
+    },
+  }
+}
+
 /** Codes of failures that come before the first byte of a request is sent. */
 export function isUnsent(code: string): boolean {
   return (

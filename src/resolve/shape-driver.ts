@@ -53,6 +53,13 @@ export interface ExecOptions extends Rooted {
   readonly timeout: number
 }
 
+export interface PullOptions {
+  /** Folder of what guests said last; '' means `.stage5/reports` of the project. */
+  readonly reports: string
+  /** Seconds after which a report says nothing any more. */
+  readonly silence: number
+}
+
 function argv(what: string): Shape<readonly string[]> {
   return list(line(`${what} or one of its arguments`))
 }
@@ -113,7 +120,15 @@ const exec: Shape<ExecOptions & { kind: 'exec' }> = object('options of the drive
   timeout: optional(duration(), 300, 'How long one call may take.'),
 })
 
-const pull = object('options of the driver pull', { ...kind('pull') })
+const pull: Shape<PullOptions & { kind: 'pull' }> = object('options of the driver pull', {
+  ...kind('pull'),
+  reports: optional(
+    folder,
+    '',
+    'Folder of `stage5 serve --reports`; default: .stage5/reports of the project.',
+  ),
+  silence: optional(duration(), 600, 'A guest that has not reported for so long is unknown.'),
+})
 
 const SHAPES = { dir, qemu, libvirt, exec, pull } as const
 

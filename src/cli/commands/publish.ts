@@ -29,6 +29,7 @@ export const publish: Command = {
   examples: [
     'stage5 publish www-nginx --to site',
     'stage5 publish www-nginx/g7 --to site --require booted --deltas 3',
+    'stage5 publish www-nginx --to oci://127.0.0.1:5000/www',
   ],
   run: async (world, words) => {
     const [text = ''] = words.arguments
