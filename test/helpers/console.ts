@@ -65,6 +65,7 @@ const FILTERS: readonly [RegExp, string][] = [
   [/\b\d{4}-\d\d-\d\d \d\d:\d\d\b/g, '<date>'],
   [/\b\d+\.\d s\b/g, '<time>'],
   [/^ +(?=<size>)/gm, ''],
+  [/^SYSLINUX \d.*$/gm, 'SYSLINUX <banner>'],
 ]
 
 /** Compares a transcript with `test/golden/cli/<name>.txt`; `--test-update-snapshots` rewrites it. */

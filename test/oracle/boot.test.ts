@@ -22,7 +22,7 @@ import {
 } from '../helpers/guest.ts'
 
 const READY = 'stage5: ready'
-const DEADLINE_MS = 120_000
+const DEADLINE_MS = 240_000
 const MIB = 1024 * 1024
 
 const project = temporaryDirectory()

@@ -77,7 +77,7 @@ test('nobody, without new privileges, makes the same bytes', { skip: skip ?? not
 /** Calls of a command, and of all its children, that need privileges or namespaces. */
 function privileged(log: string, run: (prefix: string[]) => void): string {
   const calls = 'trace=mount,unshare,chroot,pivot_root,fsopen,move_mount,setns'
-  run(['strace', '-f', '-qq', '-e', 'signal=none', '-o', log, '-e', calls])
+  run(['strace', '-f', '--seccomp-bpf', '-qq', '-e', 'signal=none', '-o', log, '-e', calls])
   return readFileSync(log, 'utf8')
 }
 

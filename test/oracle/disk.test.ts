@@ -10,7 +10,7 @@ import { findTool, run } from '../../src/host/run.ts'
 import { temporaryDirectory } from '../../src/host/temp.ts'
 import { type Built, buildProfile, cannotBoot, shell } from '../helpers/guest.ts'
 
-const DEADLINE_MS = 120_000
+const DEADLINE_MS = 240_000
 const OVMF = '/usr/share/ovmf/OVMF.fd'
 const project = temporaryDirectory()
 process.on('exit', () => project[Symbol.dispose]())
@@ -106,18 +106,18 @@ test('a damaged table, file system or tree does not get past the same witnesses'
   assert.equal(compared.code, 1)
 })
 
-for (const [name, firmware] of [
-  ['BIOS', undefined],
-  ['UEFI', OVMF],
+for (const [name, firmware, ending, format] of [
+  ['BIOS', undefined, '.qcow2', 'qcow2'],
+  ['UEFI', OVMF, '.vhd', 'vpc'],
 ] as const)
-  test(`${name} starts the disk, the base is proved, and data stay on it`, async (t) => {
+  test(`${name} starts the disk (${format}), the base is proved, and data stay on it`, async (t) => {
     const found = await built(t)
     if (!found) return
     using folder = temporaryDirectory()
-    const file = join(folder.path, 'own.qcow2')
-    await copyDataDisk(found.file('.qcow2'), file, t.signal)
+    const file = join(folder.path, `own${ending}`)
+    await copyDataDisk(found.file(ending), file, t.signal)
     {
-      await using guest = await start({ file, format: 'qcow2' }, t.signal, firmware)
+      await using guest = await start({ file, format }, t.signal, firmware)
       await waitReady(guest, 'stage5: ready', DEADLINE_MS)
       await guest.waitFor('# ', DEADLINE_MS)
       assert.match((await shell(guest, 'grep /base /proc/mounts')).join(), /^\/dev\/dm-0 \S+ squashfs ro,/)
@@ -125,7 +125,7 @@ for (const [name, firmware] of [
       await shell(guest, 'echo kept >/var/log/mark; sync')
     }
     if (firmware !== undefined) return
-    await using guest = await start({ file, format: 'qcow2' }, t.signal)
+    await using guest = await start({ file, format }, t.signal)
     await waitReady(guest, 'stage5: ready', DEADLINE_MS)
     await guest.waitFor('# ', DEADLINE_MS)
     assert.deepEqual(await shell(guest, 'cat /var/log/mark'), ['kept'])

@@ -124,8 +124,8 @@ files:
     verity: found.file('.verity'),
     cmdline: words,
   })
-  await waitReady(guest, 'stage5: ready', 120_000)
-  await guest.waitFor('# ', 120_000)
+  await waitReady(guest, 'stage5: ready', 240_000)
+  await guest.waitFor('# ', 240_000)
   assert.match((await shell(guest, 'grep /base /proc/mounts')).join(), /^\/dev\/dm-0 \S+ erofs ro,/)
   assert.deepEqual(await shell(guest, 'stat -c "%u %g %a %s" /srv/owned'), ['700 700 4750 4'])
   assert.deepEqual(await shell(guest, 'stat -c "%F %t %T" /srv/zero'), ['character special file 1 5'])

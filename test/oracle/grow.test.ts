@@ -9,7 +9,7 @@ import { findTool, run } from '../../src/host/run.ts'
 import { temporaryDirectory } from '../../src/host/temp.ts'
 import { type Built, buildProfile, cannotBoot, shell } from '../helpers/guest.ts'
 
-const DEADLINE_MS = 120_000
+const DEADLINE_MS = 240_000
 const project = temporaryDirectory()
 process.on('exit', () => project[Symbol.dispose]())
 let output: Promise<Built | { skip: string }> | undefined

@@ -11,7 +11,7 @@ import { temporaryDirectory } from '../../src/host/temp.ts'
 import { stage5 } from '../helpers/console.ts'
 import { bootBuilt, type Built, buildProfile, cannotBoot } from '../helpers/guest.ts'
 
-const DEADLINE_MS = 180_000
+const DEADLINE_MS = 240_000
 const STORE = process.env['STAGE5_STORE'] ?? resolve(import.meta.dirname, '../.tmp/store')
 const project = temporaryDirectory()
 process.on('exit', () => project[Symbol.dispose]())

@@ -67,21 +67,22 @@ test('skopeo reads the layouts, and copies them with every digest proved', async
   }
 })
 
-test('a layout with one changed byte cannot be copied', async (t) => {
-  const found = await built(t)
-  if (!found) return
-  using folder = temporaryDirectory()
-  const layout = join(folder.path, 'bad')
-  cpSync(layoutOf(found[0] as Built, '.oci'), layout, { recursive: true })
-  const blob = join(layout, 'blobs/sha256', (await inspect(layout)).Layers[0]?.slice(7) as string)
-  const bytes = readFileSync(blob)
-  bytes.writeUInt8((bytes[20_000] as number) ^ 1, 20_000)
-  writeFileSync(blob, bytes)
-  const argv = ['skopeo', '--insecure-policy', 'copy', '-q', `oci:${layout}`, `dir:${folder.path}/x`]
-  const copied = await run(argv, { accept: 'any' })
-  assert.notEqual(copied.code, 0)
-  assert.match(copied.stderr, /digest|checksum|flate|gzip|corrupt/i)
-})
+for (const ending of ['.oci', '.containerdisk.oci'])
+  test(`a ${ending} layout with one changed byte cannot be copied`, async (t) => {
+    const found = await built(t)
+    if (!found) return
+    using folder = temporaryDirectory()
+    const layout = join(folder.path, 'bad')
+    cpSync(layoutOf(found[0] as Built, ending), layout, { recursive: true })
+    const blob = join(layout, 'blobs/sha256', (await inspect(layout)).Layers[0]?.slice(7) as string)
+    const bytes = readFileSync(blob)
+    bytes.writeUInt8((bytes[20_000] as number) ^ 1, 20_000)
+    writeFileSync(blob, bytes)
+    const argv = ['skopeo', '--insecure-policy', 'copy', '-q', `oci:${layout}`, `dir:${folder.path}/x`]
+    const copied = await run(argv, { accept: 'any' })
+    assert.notEqual(copied.code, 0)
+    assert.match(copied.stderr, /digest|checksum|flate|gzip|corrupt/i)
+  })
 
 test('images of one fleet share the layers of their common packages', async (t) => {
   const found = await built(t)

@@ -9,7 +9,7 @@ import { stage5 } from '../helpers/console.ts'
 import { type Built, buildProfile, cannotBoot, shell } from '../helpers/guest.ts'
 import { diskless, manifestOf } from '../helpers/i5b-memory.ts'
 
-const DEADLINE_MS = 180_000
+const DEADLINE_MS = 240_000
 const project = temporaryDirectory()
 process.on('exit', () => project[Symbol.dispose]())
 

@@ -10,7 +10,7 @@ import { stage5 } from '../helpers/console.ts'
 import { type Built, buildProfile, cannotBoot, shell } from '../helpers/guest.ts'
 import { type TwoKernels, twoKernels } from '../helpers/i5c-kernels.ts'
 
-const DEADLINE_MS = 180_000
+const DEADLINE_MS = 240_000
 const STORE = process.env['STAGE5_STORE'] ?? resolve(import.meta.dirname, '../.tmp/store')
 const OVMF = '/usr/share/ovmf/OVMF.fd'
 const FILES = [OVMF, '/usr/lib/syslinux/mbr/gptmbr.bin', '/usr/lib/systemd/boot/efi/linuxx64.efi.stub']
