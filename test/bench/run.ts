@@ -45,7 +45,17 @@ const rows: Row[] = []
 const counts: Counts = {}
 
 const STAGE5 = [process.execPath, resolve(HERE, '../../src/main.js')]
-const PARTS = ['start', 'fleetlock', 'datadisks', 'waves', 'dedupe', 'disk', 'unpack', 'emit'] as const
+const PARTS = [
+  'start',
+  'fleetlock',
+  'datadisks',
+  'waves',
+  'memory',
+  'dedupe',
+  'disk',
+  'unpack',
+  'emit',
+] as const
 /** `--only start,dedupe`: parts of the run; `emit` needs what `unpack` makes. */
 const only = process.argv[process.argv.indexOf('--only') + 1]?.split(',') ?? []
 const parts = process.argv.includes('--only') ? PARTS.filter((part) => only.includes(part)) : PARTS
@@ -57,6 +67,7 @@ try {
   if (parts.includes('fleetlock')) fleetLock()
   if (parts.includes('datadisks')) dataDisks()
   if (parts.includes('waves')) waves()
+  if (parts.includes('memory')) rootsInMemory()
   if (parts.includes('dedupe')) dedupe(debs)
   if (parts.includes('disk')) disk()
   if (parts.includes('unpack')) {
@@ -139,6 +150,19 @@ function waves(): void {
     for (const name of ['seconds', 'decision, ms', 'requests per updated guest', 'peak MiB'])
       counts[`rollout, a wave among ${guests} guests: ${name}`] = found[name] as number
   }
+}
+
+/** One tree as the root of guests that have no disk; see memory.ts for more of them. */
+function rootsInMemory(): void {
+  const answer = join(directory, 'memory.json')
+  measure([process.execPath, join(HERE, 'memory.ts'), '--json'], { output: answer })
+  const { tree, rows: roots } = JSON.parse(readFileSync(answer, 'utf8')) as {
+    tree: number
+    rows: readonly { readonly root: string; readonly used: number }[]
+  }
+  const size = Math.round(tree / 1_048_576)
+  for (const { root, used } of roots)
+    counts[`MiB of memory used by a guest, ${size} MiB of files as ${root}`] = Math.round(used)
 }
 
 /** What guests get when they are made; each of ours is on the disk when it has its name. */
