@@ -3,9 +3,11 @@ import { isStage5Error } from '../base/errors.ts'
 import { archOfGentoo } from '../pkg/ebuild-package.ts'
 import { parseEbuildAtom, splitVersion } from '../pkg/ebuild-atom.ts'
 import { readMakeConf } from '../format/make-conf.ts'
-
-/** The text of each file by its path below /etc/portage, in the order in which Portage reads them. */
-export type PortageFiles = ReadonlyMap<string, string>
+import type { Forced } from '../resolve/profile.ts'
+import { expandedFlag, type GentooProfile, lastOf, readGentooProfile } from './gentoo-profile.ts'
+import { type ImportedRepository, importBinhosts } from './import-binhosts.ts'
+import type { PortageFiles } from './read-portage.ts'
+import { flow, quoted } from './yaml-words.ts'
 
 /** Variables of make.conf whose words are USE flags with the name of the variable in front. */
 const EXPANDED = [
@@ -34,7 +36,7 @@ const EXPANDED = [
   'RUBY_TARGETS',
   'VIDEO_CARDS',
 ]
-const READ = ['USE', 'ACCEPT_KEYWORDS', 'ACCEPT_LICENSE', ...EXPANDED]
+const READ = ['USE', 'ACCEPT_KEYWORDS', 'ACCEPT_LICENSE', 'PORTAGE_BINHOST', ...EXPANDED]
 
 interface Setting {
   use: string[]
@@ -48,13 +50,25 @@ export interface Imported {
   /** What has no counterpart, as the comments say it. */
   readonly left: readonly string[]
   readonly packages: number
+  /** Texts of repos/: the binhosts of the machine. */
+  readonly repositories: readonly ImportedRepository[]
+}
+
+export interface ImportNames {
+  /** Of the profile, and of its repository. */
+  readonly name: string
+  /** Path of the folder, for its keyring. */
+  readonly folder: string
 }
 
 /**
  * @param files `world` and `world_sets` too, and `license_groups` of the ebuild repository where there is one
  * @throws S5_USAGE for a make.conf that cannot be read
  */
-export function importPortage(files: PortageFiles): Imported {
+export function importPortage(
+  files: PortageFiles,
+  { name: profileName, folder }: ImportNames = { name: 'imported', folder: '/etc/portage' },
+): Imported {
   const left: string[] = []
   const texts = (name: string): [string, string][] =>
     [...files].filter(([path]) => path === name || path.startsWith(`${name}/`))
@@ -82,22 +96,30 @@ export function importPortage(files: PortageFiles): Imported {
     linesOf(name).flatMap(({ words: [atom = ''], place }) => (isAtom(atom, place) ? [atom] : []))
 
   const variables = readMakeConf(texts('make.conf').map(([, text]) => text))
+  const gentoo = readGentooProfile(files)
   const wordsOf = (name: string): string[] =>
     (variables.get(name) ?? '').split(/\s+/).filter((word) => word !== '')
   const use = [
     ...wordsOf('USE'),
-    ...EXPANDED.flatMap((name) => wordsOf(name).map((word) => expanded(name, word))),
+    ...[...new Set([...EXPANDED, ...gentoo.expand])].flatMap((name) =>
+      wordsOf(name).map((word) => expandedFlag(name, word)),
+    ),
   ]
-  const keywords = wordsOf('ACCEPT_KEYWORDS')
-  const arch = keywords.find((word) => /^~?[a-z0-9]+$/.test(word))?.replace('~', '') ?? 'amd64'
+  const keywords = [...gentoo.keywords, ...wordsOf('ACCEPT_KEYWORDS')]
+  const arch =
+    gentoo.arch !== ''
+      ? gentoo.arch
+      : (keywords.find((word) => /^~?[a-z0-9]+$/.test(word))?.replace('~', '') ?? 'amd64')
   const groups = licenseGroups(texts('license_groups').map(([, text]) => text))
-  const licenses = wordsOf('ACCEPT_LICENSE').filter((word) => {
+  const licenses = [...gentoo.licenses, ...wordsOf('ACCEPT_LICENSE')].filter((word) => {
     const group = /^-?@(.*)$/.exec(word)?.[1]
     if (group === undefined || groups.has(group)) return true
     left.push(`make.conf: ACCEPT_LICENSE ${word}: its members are in license_groups of the ebuild repository`)
     return false
   })
-  const ignored = [...variables.keys()].filter((name) => !READ.includes(name))
+  const ignored = [...variables.keys()].filter(
+    (name) => !READ.includes(name) && !gentoo.expand.includes(name),
+  )
   if (ignored.length > 0)
     left.push(`make.conf: ${ignored.sort().join(', ')}: about building or fetching, or not read`)
 
@@ -107,6 +129,9 @@ export function importPortage(files: PortageFiles): Imported {
     settings.set(atom, found)
     return found
   }
+  for (const { atom, flags } of gentoo.packageKeywords)
+    if (isAtom(atom, 'the profile'))
+      settingOf(atom).keywords.push(...(flags.length > 0 ? flags : [`~${arch}`]))
   for (const { words, place } of linesOf('package.use')) {
     const [atom = '', ...rest] = words
     if (isAtom(atom, place)) settingOf(atom).use.push(...flagsOf(rest))
@@ -123,18 +148,27 @@ export function importPortage(files: PortageFiles): Imported {
     if (known.length < rest.length) left.push(`${place}: groups of licences that are not known here`)
     settingOf(atom).licenses.push(...known)
   }
-  const provided = ['package.provided', 'profile/package.provided'].flatMap((name) =>
-    linesOf(name).flatMap(({ words: [cpv = ''], place }) => {
+  const provided = [
+    ...gentoo.provided,
+    ...linesOf('package.provided').flatMap(({ words: [cpv = ''], place }) => {
       const found = splitVersion(cpv)
       if (!found) left.push(`${place}: ${cpv} is no category/package-version`)
       return found ? [found] : []
     }),
-  )
+  ]
   const world = linesOf('world').flatMap(({ words: [atom = ''], place }) =>
     atom.startsWith('@') || isAtom(atom, place) ? [atom] : [],
   )
   const wanted = [...world, ...linesOf('world_sets').map(({ words }) => words[0] as string)]
   const sets = setsOf(files, isAtom)
+  const system = gentoo.system.filter((atom) => isAtom(atom, 'packages of the profile'))
+  if (system.length > 0) {
+    sets.set('system', system)
+    if (!wanted.includes('@system'))
+      left.push(
+        `@system: ${system.length} packages that the profile of Gentoo wants everywhere; "@system" under packages asks for them`,
+      )
+  }
   const packages = wanted.filter((atom) => {
     if (!atom.startsWith('@') || sets.has(atom.slice(1))) return true
     left.push(`world: the set ${atom} has no file in sets/`)
@@ -142,7 +176,27 @@ export function importPortage(files: PortageFiles): Imported {
   })
   for (const path of files.keys()) if (!KNOWN.test(path)) left.push(`${path}: no counterpart`)
   if (packages.length === 0) left.push('world: no file, or an empty one: say under packages what is wanted')
+  const repositories = importBinhosts(
+    profileName,
+    {
+      files: [...texts('binrepos.shipped'), ...texts('binrepos.conf')].map(([file, text]) => ({
+        file,
+        text,
+      })),
+      variable: variables.get('PORTAGE_BINHOST') ?? '',
+      requiresSignatures: wordsOf('FEATURES').includes('binpkg-request-signature'),
+      keyring: `${folder}/gnupg/pubring.kbx`,
+    },
+    left,
+  )
+  const allPatterns = (list: readonly Forced[]): Forced[] =>
+    list.filter(({ atom, flags }) => flags.length > 0 && (atom === '' || isAtom(atom, 'the profile')))
   const text = printProfile({
+    repositories:
+      repositories.length > 0 ? repositories.map(({ name }) => name) : [`gentoo-${archOfGentoo(arch)}`],
+    profileUse: allPatterns([{ atom: '', flags: profileUse(gentoo, variables) }, ...gentoo.packageUse]),
+    useForce: allPatterns(gentoo.useForce),
+    useMask: allPatterns(gentoo.useMask),
     arch: archOfGentoo(arch),
     use: lastOf(use),
     keywords,
@@ -151,46 +205,37 @@ export function importPortage(files: PortageFiles): Imported {
       ...licenses,
       ...[...settings.values()].flatMap((setting) => setting.licenses),
     ]),
-    mask: unique(atomsOf('package.mask')),
-    unmask: unique(atomsOf('package.unmask')),
+    mask: unique([...gentoo.mask.filter((atom) => isAtom(atom, 'the profile')), ...atomsOf('package.mask')]),
+    unmask: unique([
+      ...gentoo.unmask.filter((atom) => isAtom(atom, 'the profile')),
+      ...atomsOf('package.unmask'),
+    ]),
     provided,
     sets,
     settings,
     packages: unique(packages),
     left,
   })
-  return { text, left, packages: packages.length }
+  return { text, left, packages: packages.length, repositories }
+}
+
+/** A variable of USE_EXPAND that make.conf sets replaces what the profile says in it. */
+function profileUse({ use, expand }: GentooProfile, variables: ReadonlyMap<string, string>): string[] {
+  const replaced = expand.filter((name) => variables.has(name)).map((name) => `${name.toLowerCase()}_`)
+  return use.filter((word) => !replaced.some((prefix) => word.replace(/^-/, '').startsWith(prefix)))
 }
 
 const KNOWN =
-  /^(make\.conf|package\.(use|keywords|accept_keywords|license|mask|unmask|provided)|profile\/package\.provided|world|world_sets|license_groups|sets)(\/|$)/
-
-function expanded(variable: string, word: string): string {
-  const off = word.startsWith('-')
-  if (word === '-*') return word
-  return `${off ? '-' : ''}${variable.toLowerCase()}_${off ? word.slice(1) : word}`
-}
+  /^(make\.conf|package\.(use|keywords|accept_keywords|license|mask|unmask|provided)|make\.profile|profile\/(make\.defaults|packages|package\.(use|use\.force|use\.mask|keywords|accept_keywords|mask|unmask|provided)|use\.(force|mask))|world|world_sets|license_groups|binrepos\.(conf|shipped)|sets)(\/|$)/
 
 /** The words of a line of package.use; `VARIABLE:` puts its name before those that follow. */
 function flagsOf(words: readonly string[]): string[] {
   let prefix = ''
   return words.flatMap((word) => {
-    if (!word.endsWith(':')) return [prefix === '' ? word : expanded(prefix, word)]
+    if (!word.endsWith(':')) return [prefix === '' ? word : expandedFlag(prefix, word)]
     prefix = word.slice(0, -1)
     return []
   })
-}
-
-/** Each flag as it stands last; `-*` forgets what is before it. */
-function lastOf(words: readonly string[]): string[] {
-  const kept = new Map<string, string>()
-  for (const word of words) {
-    const flag = word.replace(/^[+-]/, '')
-    if (word === '-*') kept.clear()
-    kept.delete(flag)
-    kept.set(flag, word.replace(/^\+/, ''))
-  }
-  return [...kept.values()]
 }
 
 function unique(items: readonly string[]): string[] {
@@ -240,6 +285,10 @@ function setsOf(
 }
 
 interface ProfileParts {
+  readonly repositories: readonly string[]
+  readonly profileUse: readonly Forced[]
+  readonly useForce: readonly Forced[]
+  readonly useMask: readonly Forced[]
   readonly arch: string
   readonly use: readonly string[]
   readonly keywords: readonly string[]
@@ -266,12 +315,15 @@ function printProfile(parts: ProfileParts): string {
     ...left.map((line) => `# not taken over: ${line}\n`),
     'stage5: 1\n',
     `arch: ${arch}\n`,
-    'repositories: [gentoo-amd64]\n'.replace('amd64', arch),
+    `repositories: ${flow(parts.repositories)}\n`,
     keywords.length > 0 ? `keywords: ${flow(unique(keywords))}\n` : '',
     licenses.length > 0 ? `licenses: ${flow(licenses)}\n` : '',
     block(
       'licenseGroups',
       [...groups].map(([name, members]) => `${quoted(name)}: ${flow(members)}`),
+    ),
+    ...(['profileUse', 'useForce', 'useMask'] as const).map((key) =>
+      block(key, parts[key].flatMap(forcedLines)),
     ),
     use.length > 0 ? `use: ${flow(use)}\n` : '',
     block('mask', items(mask)),
@@ -295,19 +347,13 @@ function printProfile(parts: ProfileParts): string {
   ].join('')
 }
 
+function forcedLines({ atom, flags }: Forced): string[] {
+  if (atom !== '') return [`- {atom: ${quoted(atom)}, use: ${flow(flags)}}`]
+  return flags.map((flag) => `- ${quoted(flag)}`)
+}
+
 function settingText({ use, keywords, licenses }: Setting): string {
   const part = (key: string, words: readonly string[]): string =>
     words.length === 0 ? '' : `, ${key}: ${flow(words)}`
   return part('use', lastOf(use)) + part('keywords', unique(keywords)) + part('licenses', lastOf(licenses))
-}
-
-function flow(words: readonly string[]): string {
-  return `[${words.map(quoted).join(', ')}]`
-}
-
-/** Plain where YAML reads it as the same text. */
-function quoted(text: string): string {
-  return /^[A-Za-z][A-Za-z0-9_+./-]*$/.test(text) && !/^(true|false|null|yes|no|on|off|y|n)$/i.test(text)
-    ? text
-    : JSON.stringify(text)
 }

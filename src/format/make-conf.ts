@@ -5,11 +5,16 @@ import { Stage5Error } from '../base/errors.ts'
  * Variables of several files, read one after the other. `$NAME` and `${NAME}` are what was set before; an empty text
  * where nothing was. `source` is passed over.
  *
+ * @param known what was set before, and is not part of the result unless set again
  * @throws S5_USAGE for a quote that does not end
  * @see make.conf(5)
  */
-export function readMakeConf(texts: readonly string[]): ReadonlyMap<string, string> {
-  const variables = new Map<string, string>()
+export function readMakeConf(
+  texts: readonly string[],
+  known: ReadonlyMap<string, string> = new Map(),
+): ReadonlyMap<string, string> {
+  const variables = new Map(known)
+  const own = new Set<string>()
   for (const text of texts) {
     for (let at = 0; at < text.length; ) {
       const head = /^(?:[\s;]+|#.*|(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)(\+?=)|[^\n]+)/.exec(text.slice(at))
@@ -18,11 +23,12 @@ export function readMakeConf(texts: readonly string[]): ReadonlyMap<string, stri
       const name = head[1]
       if (name === undefined) continue
       const { value, end } = valueAt(text, at, variables)
+      own.add(name)
       variables.set(name, head[2] === '+=' ? (variables.get(name) ?? '') + value : value)
       at = end
     }
   }
-  return variables
+  return new Map([...variables].filter(([name]) => own.has(name)))
 }
 
 /** A word of the shell: quoted parts and plain ones side by side. */

@@ -79,8 +79,11 @@ export function openGentooRules(input: RulesInput, wanted: readonly Atom[]): Gen
     return [{ ...own, ...(keywords && { keywords }), ...(licenses && { licenses }) }]
   })
   const compiled = [...settings.toSorted((left, right) => left.rank - right.rank), ...requests]
-  const forces = [...(input.useForce ?? []).map(forceOf(true)), ...(input.useMask ?? []).map(forceOf(false))]
-  const usual = (input.profileUse ?? []).map(forceOf(true))
+  const forces = [
+    [(input.useForce ?? []).map(forceOf), true],
+    [(input.useMask ?? []).map(forceOf), false],
+  ] as const
+  const usual = (input.profileUse ?? []).map(forceOf)
   const chosts = (input.chosts ?? []).map((pattern) => new RegExp(`^(?:${pattern})$`))
   const policy = input.usePolicy ?? 'listed'
   const accepted = input.keywords && input.keywords.length > 0 ? input.keywords : [gentooArch(input.arch)]
@@ -90,7 +93,7 @@ export function openGentooRules(input: RulesInput, wanted: readonly Atom[]): Gen
   const bindsNothing =
     input.use.length === 0 &&
     compiled.every(({ use }) => use.length === 0) &&
-    forces.every(({ flags }) => flags.length === 0)
+    forces.every(([list]) => list.every(({ flags }) => flags.length === 0))
 
   const named = byPattern(compiled)
   const settingsOf = (pkg: Package): readonly Compiled[] => {
@@ -124,14 +127,12 @@ export function openGentooRules(input: RulesInput, wanted: readonly Atom[]): Gen
     for (const { pattern, flags } of usual) if (!pattern || matchesPattern(pattern, pkg)) apply(flags, false)
     apply(input.use, true)
     for (const setting of settingsOf(pkg)) apply(setting.use, true)
-    for (const { pattern, flags, on } of forces)
-      if (!pattern || matchesPattern(pattern, pkg))
-        for (const flag of flags) {
-          const isLifted = flag.startsWith('-')
-          if (isLifted || !gentoo.ownFlags.includes(flag)) continue
-          states.set(flag, on)
-          named.add(flag)
-        }
+    for (const [list, on] of forces)
+      for (const flag of forcedFor(list, pkg)) {
+        if (!gentoo.ownFlags.includes(flag)) continue
+        states.set(flag, on)
+        named.add(flag)
+      }
     return { states, named }
   }
 
@@ -220,12 +221,24 @@ function patternOf(text: string): { readonly pattern: Atom; readonly rank: numbe
   return { pattern, rank }
 }
 
-function forceOf(on: boolean) {
-  return ({ atom, flags }: Forced): { pattern: Atom | undefined; flags: readonly string[]; on: boolean } => ({
-    pattern: atom === '' ? undefined : parseEbuildAtom(atom, { kind: 'pattern' }),
-    flags,
-    on,
-  })
+interface Force {
+  readonly pattern: Atom | undefined
+  readonly flags: readonly string[]
+}
+
+function forceOf({ atom, flags }: Forced): Force {
+  return { pattern: atom === '' ? undefined : parseEbuildAtom(atom, { kind: 'pattern' }), flags }
+}
+
+/** The flags that lists force for a package; `-flag` lifts what stands before it. */
+function forcedFor(list: readonly Force[], pkg: Package): Set<string> {
+  const found = new Set<string>()
+  for (const { pattern, flags } of list)
+    if (!pattern || matchesPattern(pattern, pkg))
+      for (const flag of flags)
+        if (flag.startsWith('-')) found.delete(flag.slice(1))
+        else found.add(flag)
+  return found
 }
 
 function flagOf(word: string): string {

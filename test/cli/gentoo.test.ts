@@ -183,6 +183,7 @@ test('/etc/portage becomes a profile that loads; what has no counterpart is said
         'package.license': 'sys-firmware/x @FREE fw\n',
         'profile/package.provided': 'virtual/editor-0\nbroken\n',
         'profile/use.force': 'ssl\n',
+        'profile/colour': 'red\n',
         'sets/tools': 'dev-debug/gdb # comment\n',
         world: 'net-misc/curl\nwww-servers/nginx:0\n',
         world_sets: '@tools\n@lost\n',
@@ -201,6 +202,7 @@ test('/etc/portage becomes a profile that loads; what has no counterpart is said
     'python_targets_python3_12',
     '-python_targets_python3_11',
   ])
+  assert.deepEqual(profile.useForce, [{ atom: '', flags: ['ssl'] }])
   assert.deepEqual(profile.keywords, ['~amd64'])
   assert.deepEqual(profile.licenses, ['@FREE', 'linux-fw'])
   assert.deepEqual(profile.licenseGroups, { FREE: ['@GPL', 'MIT'], GPL: ['GPL-2'] })
@@ -233,7 +235,7 @@ test('/etc/portage becomes a profile that loads; what has no counterpart is said
     ['net-misc/curl', 'www-servers/nginx:0', '@tools'],
   )
   for (const line of left) assert.ok(text.includes(`# not taken over: ${line}\n`))
-  for (const part of ['@UNKNOWN', 'CFLAGS', '>=x', 'broken', 'profile/use.force', '@lost'])
+  for (const part of ['@UNKNOWN', 'CFLAGS', '>=x', 'profile/colour', '@lost'])
     assert.ok(
       left.some((line) => line.includes(part)),
       part,

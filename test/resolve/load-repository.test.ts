@@ -113,7 +113,7 @@ for (const [what, text, message] of [
   [
     'a filter that is no atom',
     'kind: gentoo\nbinhosts: [{name: a, uri: a, exclude: ["=app/x"]}]',
-    'expected an atom such as dev-lang/php or "sys-apps/*:0", found "=app/x"',
+    '2:40: expected an atom such as dev-lang/php or "sys-apps/*:0", found "=app/x"',
   ],
   ['gentoo without a binhost', 'kind: gentoo', '1:1: expected the key "uri" or "binhosts" for kind: gentoo'],
   [

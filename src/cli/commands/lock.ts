@@ -1,6 +1,7 @@
 /** `stage5 lock PROFILE`: choose packages anew and write them down for review; `--import` makes a profile of /etc/portage. */
+import { existsSync } from 'node:fs'
 import { mkdir, writeFile } from 'node:fs/promises'
-import { join, resolve } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import type { Json } from '../../base/json.ts'
 import { diffLocks, printLockDiff } from '../../resolve/lock-diff.ts'
 import { type Command, type Result, textOption } from '../command.ts'
@@ -50,21 +51,29 @@ export const lock: Command = {
   },
 }
 
-/** Writes profiles/NAME.yaml, never over another one. */
+/** Writes profiles/NAME.yaml, and repos/NAME.yaml where the machine has binhosts, never over another one. */
 async function imported(world: World, from: string, name: string): Promise<Result> {
   if (!/^[a-z0-9][a-z0-9._-]*$/.test(name))
     throw new Stage5Error('S5_USAGE', `expected a name of a-z 0-9 . _ -, found ${JSON.stringify(name)}`)
-  const { text, left, packages } = importPortage(await readPortage(resolve(world.directory, from)))
+  const folder = resolve(world.directory, from)
+  const { text, left, packages, repositories } = importPortage(await readPortage(folder), { name, folder })
   const path = join(world.directory, 'profiles', `${name}.yaml`)
-  await mkdir(join(world.directory, 'profiles'), { recursive: true })
-  await writeFile(path, text, { flag: 'wx' }).catch((error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EEXIST') throw error
-    throw new Stage5Error('S5_USAGE', `${shownPath(path)} exists already`, {
-      hint: `stage5 lock --import ${from} another-name`,
-    })
-  })
+  const files = new Map([
+    [path, text],
+    ...repositories.map((one) => [join(world.directory, 'repos', `${one.name}.yaml`), one.text] as const),
+  ])
+  for (const file of files.keys())
+    if (existsSync(file))
+      throw new Stage5Error('S5_USAGE', `${shownPath(file)} exists already`, {
+        hint: `stage5 lock --import ${from} another-name`,
+      })
+  for (const [file, content] of files) {
+    await mkdir(dirname(file), { recursive: true })
+    await writeFile(file, content, { flag: 'wx' })
+  }
+  const written = repositories.map((one) => `repos/${one.name}.yaml`)
   return {
-    data: { path, packages, left: [...left] },
-    text: `${shownPath(path)}: ${packages} packages wanted\n${left.map((line) => `  not taken over: ${line}\n`).join('')}`,
+    data: { path, packages, left: [...left], repositories: written },
+    text: `${written.map((file) => `${file}: binhosts\n`).join('')}${shownPath(path)}: ${packages} packages wanted\n${left.map((line) => `  not taken over: ${line}\n`).join('')}`,
   }
 }
