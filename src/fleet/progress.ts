@@ -114,7 +114,7 @@ export type Verdict =
 export function judge(
   progress: Progress,
   wave: number,
-  view: Pick<View, 'observed'>,
+  view: Pick<View, 'observed' | 'groupDocuments'>,
   isSoaking: boolean,
 ): Verdict {
   const { members, groups, waves, rollout, byGroup } = progress
@@ -125,6 +125,7 @@ export function judge(
   let example = ''
   for (const group of groups) {
     const failed: string[] = []
+    const holders = view.groupDocuments.get(group.name)?.document.holders ?? {}
     for (const member of byGroup.get(group.name) ?? []) {
       if (member.wave > wave) continue
       const isNow = member.wave === wave
@@ -133,7 +134,9 @@ export function judge(
       if (isNow) done++
       if (!isSoaking || member.document.rollout !== rollout.id) continue
       const seen = view.observed.get(member.name)
-      if (seen?.power === 'off' || seen?.health === 'fail')
+      // A guest that runs the target and has a slot took it from FleetLock: it restarts of its own will.
+      if (holders[member.name]) unseen.push(member.name)
+      else if (seen?.power === 'off' || seen?.health === 'fail')
         failed.push(
           `${member.name}: unhealthy on ${rollout.to}${seen.detail === '' ? '' : `: ${seen.detail}`}`,
         )

@@ -1,6 +1,7 @@
 /** Controllers that are away for longer than a guest's deadline: their absence is not held against a guest. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { KEYS } from '../../src/fleet/documents.ts'
 import { reconcile } from '../../src/fleet/reconcile.ts'
 import { group } from '../helpers/fr-fleet.ts'
 import { findings, type Scene, scene } from '../helpers/fr-scene.ts'
@@ -66,4 +67,28 @@ test('a lost guest that obeyed is not restarted again', () => {
   const view = toy.view()
   assert.deepEqual(reconcile(view).actions, [])
   assert.equal(truth.boots.filter(({ kind }) => kind === 'rollback').length, 1)
+})
+
+test('a guest that restarts with a slot of FleetLock while its wave soaks is waited for, not held against it', () => {
+  const all = scene(
+    [group('a', 2, { waves: [{ count: 1 }, { percent: 100 }], allowedFailures: { count: 0 } })],
+    () => 'none',
+  )
+  const { toy, truth } = all
+  all.until('soak')
+  const name = truth.boots[0]?.guest as string
+  const { seq } = toy.groupNow('a') as { seq: number }
+  toy.put(KEYS.group('a'), { seq: seq + 1, holders: { [name]: { token: seq + 1, epoch: 'fleetlock' } } })
+  const observed = new Map(
+    ['a-1', 'a-2'].map((one) => [
+      one,
+      one === name
+        ? { ...truth.status(one), power: 'off' as const, health: 'fail' as const }
+        : truth.status(one),
+    ]),
+  )
+  all.until('paused', { observed })
+  assert.equal(toy.rolloutNow().reason, `health of ${name} is not known`)
+  toy.put(KEYS.group('a'), { seq: seq + 1, holders: {} })
+  all.until('completed')
 })

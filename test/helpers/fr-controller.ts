@@ -6,12 +6,13 @@
 import pLimit from 'p-limit'
 import { type FaultPoint, runController } from '../../src/deploy/controller.ts'
 import type { Engine } from '../../src/engine/engine.ts'
-import { openSqliteEngine } from '../../src/engine/sqlite.ts'
+import { openEngine } from '../../src/engine/open.ts'
 import type { Group } from '../../src/resolve/group.ts'
 import { driveSite } from './fr-site.ts'
 import { generationsOf } from './fr-truth.ts'
 
 export interface ControllerSpec {
+  /** Its address. */
   readonly engine: string
   readonly site: string
   readonly groups: readonly Group[]
@@ -21,7 +22,7 @@ export interface ControllerSpec {
 }
 
 const spec = JSON.parse(process.argv[2] as string) as ControllerSpec
-const opened = await openSqliteEngine(spec.engine)
+const opened = await openEngine(spec.engine)
 const engine: Engine = spec.fenced
   ? opened
   : { ...opened, transact: (_, operations) => opened.transact([], operations) }

@@ -5,7 +5,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { FaultPoint } from '../../src/deploy/controller.ts'
-import { openSqliteEngine } from '../../src/engine/sqlite.ts'
+import { openEngine } from '../../src/engine/open.ts'
 import { type Findings, historyChecker } from '../../src/fleet/checker.ts'
 import { KEYS, PREFIX, type RolloutDocument, type GuestDocument } from '../../src/fleet/documents.ts'
 import { groupsLine } from '../../src/fleet/history.ts'
@@ -25,6 +25,10 @@ export interface SimulationOptions {
   readonly crew: number
   readonly fenced: boolean
   readonly limitMs: number
+  /** Its address; absent: a database of its own. */
+  readonly engine?: string
+  /** Told of each revision that was recorded. */
+  readonly onRevision?: () => void
 }
 
 export interface Simulated {
@@ -56,8 +60,8 @@ export async function simulate(options: SimulationOptions): Promise<Simulated> {
     const site = join(directory, 'site')
     await using stack = new AsyncDisposableStack()
     stack.use(await serveTruth(truth, site))
-    const file = join(directory, 'fleet.db')
-    await using engine = await openSqliteEngine(file)
+    const address = options.engine ?? `sqlite:${join(directory, 'fleet.db')}`
+    await using engine = await openEngine(address)
     const checker = historyChecker()
     const start = await engine.list(PREFIX)
     checker.line(
@@ -66,13 +70,15 @@ export async function simulate(options: SimulationOptions): Promise<Simulated> {
     checker.line(JSON.stringify(groupsLine(groups)))
     const stop = new AbortController()
     const recorded = (async () => {
-      for await (const { revision, changes } of engine.watch(PREFIX, start.revision, stop.signal))
+      for await (const { revision, changes } of engine.watch(PREFIX, start.revision, stop.signal)) {
+        options.onRevision?.()
         checker.line(
           JSON.stringify({
             revision: String(revision),
             changes: changes.map(({ key, value }) => ({ key, value })),
           }),
         )
+      }
     })()
     await engine.transact(
       [],
@@ -95,7 +101,7 @@ export async function simulate(options: SimulationOptions): Promise<Simulated> {
       while (!isOver && monotonicMs() < deadline) {
         const fault = waiting.shift()
         const spec: ControllerSpec = {
-          engine: file,
+          engine: address,
           site,
           groups,
           fenced,
