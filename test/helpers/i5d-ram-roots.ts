@@ -1,0 +1,66 @@
+/** Guests whose root is memory, with no drive at all, built and destroyed from within. */
+import assert from 'node:assert/strict'
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import type { TestContext } from 'node:test'
+import { type Guest, waitReady } from '../../src/deploy/qemu.ts'
+import { type Built, buildProfile, cannotBoot, shell } from './guest.ts'
+import { diskless } from './i5b-memory.ts'
+
+export const DEADLINE_MS = 240_000
+
+/** `minimal` with `boot:`, in one initrd. */
+export async function builtInMemory(
+  t: TestContext,
+  project: string,
+  name: string,
+  boot: string,
+): Promise<Built | undefined> {
+  if (cannotBoot) {
+    t.skip(cannotBoot)
+    return undefined
+  }
+  mkdirSync(join(project, 'profiles'), { recursive: true })
+  writeFileSync(
+    join(project, `profiles/${name}.yaml`),
+    `stage5: 1\nparents: [minimal]\nnetwork: none\nboot: ${boot}\nimages: [{format: squashfs, level: 3}, initrd]\n` +
+      // A hard link, a symlink and a mode must survive being unpacked.
+      'files:\n  - {path: /usr/share/marks/secret, content: "x\\n", mode: "0640"}\n  - {path: /usr/share/marks/link, link: secret}\n',
+  )
+  const found = await buildProfile(project, name)
+  if ('file' in found) return found
+  t.skip(found.skip)
+  return undefined
+}
+
+async function atShell(guest: Guest): Promise<void> {
+  await waitReady(guest, 'stage5: ready', DEADLINE_MS)
+  await guest.waitFor('# ', DEADLINE_MS)
+}
+
+const FORGET = 'cd /; rm -rf /usr/share; ls /usr/share 2>&1'
+
+/** Removes /usr/share, starts again, and finds everything. @returns the second guest at its shell */
+export async function forgets(
+  found: Built,
+  t: TestContext,
+  look: (guest: Guest) => Promise<void>,
+): Promise<void> {
+  {
+    await using guest = await diskless(found, 192, t.signal)
+    await atShell(guest)
+    assert.deepEqual(await shell(guest, FORGET), ['ls: /usr/share: No such file or directory'])
+  }
+  await using guest = await diskless(found, 192, t.signal)
+  await atShell(guest)
+  assert.deepEqual(
+    await shell(guest, 'stat -c "%a %u:%g %n" /usr/share/marks/secret; readlink /usr/share/marks/link'),
+    ['640 0:0 /usr/share/marks/secret', 'secret'],
+  )
+  assert.deepEqual(await shell(guest, 'ls /sys/block | grep -v -e loop -e zram'), [], 'no block device')
+  await look(guest)
+}
+
+/** Fills the root and gives the room back. */
+export const FULL =
+  'dd if=/dev/zero of=/full bs=64k 2>&1 | grep -o "No space left on device"; rm /full; echo still here'
