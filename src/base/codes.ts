@@ -63,6 +63,10 @@ export const CODES = {
     summary: 'There is no space left where stage5 wanted to write.',
     help: 'Nothing was left half written. Free some space, or point STAGE5_STORE or --out to another file system, and run the same command again.',
   },
+  S5_DRIVER_NONE: {
+    summary: 'The guests of this group are not run from here.',
+    help: 'With `driver: pull` guests follow what is published and switch themselves. To run or switch guests from this host, give their group the driver qemu, dir, libvirt or exec.',
+  },
   S5_ENGINE_COMPACTED: {
     summary: 'The history that a watch was to continue from is no longer kept.',
     help: 'Nothing is lost but time: what is watched must be listed again and watched from there, as stage5 does by itself. For etcd, keep at least an hour of revisions: `etcd --auto-compaction-retention=1h`.',
@@ -78,10 +82,6 @@ export const CODES = {
   S5_ENGINE_UNAVAILABLE: {
     summary: 'The store of the fleet does not answer.',
     help: 'The message says whether the request was sent: if it was, its outcome is unknown, and stage5 reads again before it decides. Guests keep running; nothing is granted and nothing released until the store answers. For etcd, look at `etcdctl endpoint health`: a majority of the members must be up.',
-  },
-  S5_DRIVER_NONE: {
-    summary: 'The guests of this group are not run from here.',
-    help: 'With `driver: pull` guests follow what is published and switch themselves. To run or switch guests from this host, give their group the driver qemu, dir, libvirt or exec.',
   },
   S5_FETCH_FAILED: {
     summary: 'A file could not be downloaded.',
