@@ -3,7 +3,8 @@
  * (RFC 9110, 14) and validators (8.8.3). Names with a dot in front, links out of the folder and listings are not there.
  */
 import { once } from 'node:events'
-import { open, realpath } from 'node:fs/promises'
+import type { Stats } from 'node:fs'
+import { open, realpath, stat } from 'node:fs/promises'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { join, sep } from 'node:path'
 import { pipeline } from 'node:stream/promises'
@@ -85,19 +86,24 @@ async function send(root: string, request: IncomingMessage, response: ServerResp
     return end(response, 405)
   }
   const path = await plainPath(root, request.url ?? '')
+  // Most polls end here, without a file being opened.
+  const known = request.headers['if-none-match']
+  const seen = path !== undefined && known !== undefined ? await stat(path).catch(() => undefined) : undefined
+  if (seen?.isFile() && matchesEtag(known, etagOf(seen))) {
+    response.setHeader('etag', etagOf(seen))
+    return end(response, 304)
+  }
   const file = path === undefined ? undefined : await open(path, 'r').catch(() => undefined)
   if (path === undefined || file === undefined) return end(response, 404)
   try {
     const found = await file.stat()
     if (!found.isFile()) return end(response, 404)
     const { size } = found
-    // A file is replaced by a rename, so inode, size and time tell one content from another.
-    const etag = `"${found.ino.toString(36)}-${size.toString(36)}-${Math.round(found.mtimeMs * 1000).toString(36)}"`
+    const etag = etagOf(found)
     const isMutable = path.endsWith(`${sep}timestamp.json`)
     response.setHeader('etag', etag)
     response.setHeader('accept-ranges', 'bytes')
     response.setHeader('cache-control', isMutable ? 'no-cache' : 'public, max-age=60')
-    if (matchesEtag(request.headers['if-none-match'], etag)) return end(response, 304)
     const condition = request.headers['if-range']
     const range =
       condition === undefined || condition === etag ? rangeOf(request.headers.range, size) : undefined
@@ -119,6 +125,11 @@ async function send(root: string, request: IncomingMessage, response: ServerResp
   } finally {
     await file.close()
   }
+}
+
+/** A file is replaced by a rename, so inode, size and time tell one content from another. */
+function etagOf({ ino, size, mtimeMs }: Stats): string {
+  return `"${ino.toString(36)}-${size.toString(36)}-${Math.round(mtimeMs * 1000).toString(36)}"`
 }
 
 function end(response: ServerResponse, status: number): void {

@@ -50,6 +50,7 @@ const PARTS = [
   'fleetlock',
   'datadisks',
   'waves',
+  'poll',
   'memory',
   'dedupe',
   'disk',
@@ -67,6 +68,7 @@ try {
   if (parts.includes('fleetlock')) fleetLock()
   if (parts.includes('datadisks')) dataDisks()
   if (parts.includes('waves')) waves()
+  if (parts.includes('poll')) poll()
   if (parts.includes('memory')) rootsInMemory()
   if (parts.includes('dedupe')) dedupe(debs)
   if (parts.includes('disk')) disk()
@@ -150,6 +152,26 @@ function waves(): void {
     for (const name of ['seconds', 'decision, ms', 'requests per updated guest', 'peak MiB'])
       counts[`rollout, a wave among ${guests} guests: ${name}`] = found[name] as number
   }
+}
+
+/** Guests that follow static files: what one of them costs while nothing is new, and when something is. */
+function poll(): void {
+  const answer = join(directory, 'poll.json')
+  const cost = measure([process.execPath, join(HERE, 'poll.ts')], { output: answer })
+  const found = JSON.parse(readFileSync(answer, 'utf8')) as Record<string, number>
+  const theirs = ideal(60)
+  const work = 'stage5 serve: 100,000 polls of a channel where nothing is new'
+  rows.push({
+    work,
+    ours: { ...cost, seconds: found['seconds'] as number },
+    rival: 'a poll a minute',
+    theirs,
+    aim: 1,
+  })
+  counts['poll, nothing new: bytes both ways, the whole timestamp'] = found['bytesFull'] as number
+  counts['poll, nothing new: bytes both ways, with If-None-Match'] = found['bytesUnchanged'] as number
+  counts['poll, something new: bytes of metadata'] = found['bytesNew'] as number
+  counts['poll, something new: requests'] = found['requestsNew'] as number
 }
 
 /** One tree as the root of guests that have no disk; see memory.ts for more of them. */

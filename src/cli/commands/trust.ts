@@ -1,8 +1,10 @@
 /** `stage5 trust`: who may sign what a project publishes. */
+import { resolve } from 'node:path'
 import { Stage5Error } from '../../base/errors.ts'
 import { LIFETIMES, nextMetadata, nextRoot } from '../../fleet/publication.ts'
 import { now } from '../../host/clock.ts'
 import { type Command, listOption, type Result, textOption, type Words } from '../command.ts'
+import { writeAgent } from '../pull-agent.ts'
 import { keepRoot, openPlace, putMetadata, published, rootFile, signersOf } from '../trust.ts'
 import { lifetimesOf, PLACE, VALID } from '../trust-options.ts'
 import { shownPath, type World } from '../world.ts'
@@ -10,8 +12,8 @@ import { shownPath, type World } from '../world.ts'
 export const trust: Command = {
   name: 'trust',
   summary:
-    'say who may sign what is published (init, rotate), sign it anew before it expires (refresh), or show it',
-  arguments: [{ name: '<action>', description: 'init, rotate, refresh or show' }],
+    'say who may sign what is published (init, rotate), sign it anew before it expires (refresh), show it, or give it to guests (agent)',
+  arguments: [{ name: '<action>', description: 'init, rotate, refresh, show or agent' }],
   options: [
     PLACE,
     {
@@ -24,21 +26,31 @@ export const trust: Command = {
     { flags: '--release <key>', description: 'key of the generations (default: release)' },
     { flags: '--online <key>', description: 'key of snapshot, timestamp and channels (default: online)' },
     VALID,
+    { flags: '--out <dir>', description: 'agent: folder to write, for `stage5 pack`' },
+    { flags: '--url <address>', description: 'agent: where guests find what is published' },
+    { flags: '--line <line>', description: 'agent: the line that they follow' },
+    {
+      flags: '--state <dir>',
+      description: 'agent: folder of the guest that outlives its base (default: /data/pull)',
+    },
+    { flags: '--report <address>', description: 'agent: where guests say where they stand (NAME is added)' },
   ],
   examples: [
     'stage5 trust init --to site --root root1 --root root2 --root root3 --threshold 2',
     'stage5 trust rotate --to site --old-root root1 --old-root root2 --root root2 --root root4 --online online2',
     'stage5 trust refresh --to site',
     'stage5 trust show --to site',
+    'stage5 trust agent --out apps/pull --url http://10.0.0.1:8470 --line www-nginx',
   ],
   run: async (world, words) => {
     const [action = ''] = words.arguments
     if (action === 'init' || action === 'rotate') return await sign(world, words, action)
     if (action === 'refresh') return await refresh(world, words)
     if (action === 'show') return await show(world, words)
+    if (action === 'agent') return await agent(world, words)
     throw new Stage5Error(
       'S5_USAGE',
-      `expected init, rotate, refresh or show, found ${JSON.stringify(action)}`,
+      `expected init, rotate, refresh, show or agent, found ${JSON.stringify(action)}`,
     )
   },
 }
@@ -124,5 +136,20 @@ async function show(world: World, words: Words): Promise<Result> {
     data: { place: place.name, metadata: rows, signed: names.sort() },
     text: `${[...lines, ...names.sort().map((name) => `  ${name}`)].join('\n')}\n`,
     exitCode: rows.some(({ expires }) => isOver(expires)) ? 1 : 0,
+  }
+}
+
+async function agent(world: World, words: Words): Promise<Result> {
+  const [out, url, line] = ['out', 'url', 'line'].map((name) => textOption(words, name))
+  if (out === undefined || url === undefined || line === undefined)
+    throw new Stage5Error('S5_USAGE', 'trust agent needs --out DIR, --url ADDRESS and --line LINE')
+  const folder = resolve(world.directory, out)
+  const files = await writeAgent(world, folder, {
+    ...{ url, line, state: textOption(words, 'state') ?? '/data/pull' },
+    ...{ report: textOption(words, 'report'), built: Math.floor(now() / 1000) },
+  })
+  return {
+    data: { directory: folder, files: [...files] },
+    text: `${shownPath(folder)}: ${files.join(', ')}\nstage5 pack ${shownPath(folder)} --name stage5/pull --version 1.0.0 --depends deb:signify-openbsd\n`,
   }
 }
