@@ -58,6 +58,7 @@ const TEST = {
   '../lib/syslinux/mbr/gptmbr.bin': 'syslinux-common',
   '../lib/systemd/boot/efi/linuxx64.efi.stub': 'systemd-boot-efi',
   'systemd-sysext': 'systemd',
+  'systemd-nspawn': 'systemd-container',
   'qemu-system-aarch64': 'qemu-system-arm',
   '../share/qemu-efi-aarch64/QEMU_EFI.fd': 'qemu-efi-aarch64',
   dracut: 'dracut',

@@ -36,12 +36,14 @@ function tree(folder: string, version: string, start: string): void {
   writeFileSync(join(root, 'var/log/seeded'), 'from the base\n')
 }
 
-export const DIR_GROUP: Group = group(
+const CHROOT = ['chroot', '{root}', '/bin/sh', '/start']
+
+const DIR_GROUP: Group = group(
   {
     kind: 'dir',
     options: {
       root: '',
-      run: ['chroot', '{root}', '/bin/sh', '/start'],
+      run: CHROOT,
       writable: 1_048_576,
       stopSeconds: 5,
     },
@@ -49,7 +51,11 @@ export const DIR_GROUP: Group = group(
   { health: [{ kind: 'console', text: 'ready', timeoutMs: 5000 }] },
 )
 
-export function openBench(given: string): Omit<Bench, keyof AsyncDisposable> {
+/** @param program what runs in the root; default: its /start, by chroot */
+export function openBench(
+  given: string,
+  program: readonly string[] = CHROOT,
+): Omit<Bench, keyof AsyncDisposable> {
   const folder = realpathSync(given)
   const data = [{ name: 'log', label: 'log', file: 'log.ext4', size: 8_388_608, paths: ['/var/log'] }]
   if (!existsSync(join(folder, 'trees'))) {
@@ -60,7 +66,9 @@ export function openBench(given: string): Omit<Bench, keyof AsyncDisposable> {
   const [first, second, broken] = ['1', '2', '3'].map((version) =>
     makeOutput(folder, Number(version), { version, boot: { data } }),
   ) as [Bench['first'], Bench['first'], Bench['first']]
-  const driver = openDriver(DIR_GROUP, {
+  const { driver: usual } = DIR_GROUP
+  const toys: Group = { ...DIR_GROUP, driver: { ...usual, options: { ...usual.options, run: program } } }
+  const driver = openDriver(toys, {
     directory: folder,
     checkout: async ({ seq }, directory) =>
       cpSync(join(folder, 'trees', `${seq}`), directory, { recursive: true, preserveTimestamps: true }),
