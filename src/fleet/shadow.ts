@@ -4,6 +4,7 @@
  *
  * @see Linux Documentation/filesystems/overlayfs.rst: "whiteouts and opaque directories", "redirect_dir"
  */
+import { printable } from '../base/errors.ts'
 import { comparePaths, type Inode, lookup, type Tree, type TreePath } from '../tree/tree.ts'
 
 /** One name of an upper layer. Attributes of overlayfs itself are not in `inode`. */
@@ -46,24 +47,52 @@ export interface Shadow {
   readonly remedy: 'reset' | 'both' | 'keep'
   /** Names of the base that changed below a hidden directory. */
   readonly below: readonly TreePath[]
+  /** The new default stands beside the guest's own file already: whoever looks after the guest can compare them. */
+  readonly settled: boolean
 }
+
+/** Ending of a new default that stands beside what the guest has. */
+export const BESIDE = '.stage5-new'
 
 /**
  * Everything of an upper layer that hides something of either base, in path order. What is the guest's alone is left
  * out, and so are directories that both only share.
+ * @param earlier bases that the guest ran before: a file that is as one of them had it was never edited
  */
-export function shadowsOf(upper: readonly UpperEntry[], before: Tree, after: Tree): readonly Shadow[] {
+export function shadowsOf(
+  upper: readonly UpperEntry[],
+  before: Tree,
+  after: Tree,
+  earlier: readonly Tree[] = [],
+): readonly Shadow[] {
+  const byPath = new Map(upper.map((entry) => [entry.path, entry]))
   const found: Shadow[] = []
   for (const entry of upper.toSorted((a, b) => comparePaths(a.path, b.path))) {
-    const shadow = shadowOf(entry, before, after)
-    if (shadow) found.push(shadow)
+    const shadow = shadowOf(entry, before, after, earlier)
+    if (!shadow) continue
+    const beside = byPath.get(`${entry.path}${BESIDE}`)?.inode
+    const young = lookup(after, entry.path)?.inode
+    const settled =
+      shadow.remedy === 'both' &&
+      beside?.type === 'file' &&
+      young?.type === 'file' &&
+      beside.content === young.content
+    found.push({ ...shadow, settled })
   }
   return found
 }
 
-function shadowOf(entry: UpperEntry, before: Tree, after: Tree): Shadow | undefined {
+function shadowOf(
+  entry: UpperEntry,
+  before: Tree,
+  after: Tree,
+  earlier: readonly Tree[],
+): Omit<Shadow, 'settled'> | undefined {
   const { path, inode } = entry
-  const old = lookup(before, path)?.inode
+  const untouched = inode?.type === 'dir' ? undefined : earlier.map((tree) => lookup(tree, path)?.inode)
+  const origin = untouched?.find((one) => inode && one && isSame(inode, one))
+  const now = lookup(before, path)?.inode
+  const old = inode && origin && !(now && isSame(inode, now)) ? origin : now
   const young = lookup(after, path)?.inode
   const base = changeOf(old, young)
   if (entry.redirect !== undefined)
@@ -104,7 +133,7 @@ function attributes(
   old: Inode | undefined,
   young: Inode | undefined,
   base: BaseChange,
-): Shadow | undefined {
+): Omit<Shadow, 'settled'> | undefined {
   if (young && isSame(inode, young)) return undefined
   if (old && isSame(inode, old))
     return { path, kind: 'touched', base, conflict: false, remedy: 'keep', below: [] }
@@ -158,12 +187,15 @@ export type ShadowPolicy = 'warn' | 'hold' | 'reset-unmodified'
  */
 export function holding(shadows: readonly Shadow[], policy: ShadowPolicy): readonly Shadow[] {
   if (policy === 'warn') return []
-  const hiding = shadows.filter(({ base, kind }) => base !== 'none' && kind !== 'same')
+  const hiding = shadows.filter(
+    ({ base, kind, settled }) => (base !== 'none' || kind === 'redirected') && kind !== 'same' && !settled,
+  )
   return policy === 'hold' ? hiding : hiding.filter(({ remedy }) => remedy !== 'reset')
 }
 
 /** In words, for one line. */
-export function shadowWords({ kind, base, below, conflict }: Shadow): string {
+export function shadowWords({ path, kind, base, below, conflict, settled }: Shadow): string {
+  if (settled) return `${WORDS[kind]}; both kept: /${printable(path)}${BESIDE} is the new base's`
   const did = WORDS[kind]
   const where = below.length > 0 ? `, ${below.length} ${below.length === 1 ? 'name' : 'names'} below` : ''
   const does = base === 'none' ? '' : `; the new base ${BASE_WORDS[base]} it${where}`

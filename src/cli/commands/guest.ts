@@ -1,15 +1,17 @@
 /** `stage5 guest …`: the guests of the groups, one at a time; updates of many are rollouts. */
 import { createReadStream, existsSync } from 'node:fs'
 import { readdir, stat } from 'node:fs/promises'
-import { Stage5Error } from '../../base/errors.ts'
+import { printable, Stage5Error } from '../../base/errors.ts'
 import type { Json } from '../../base/json.ts'
 import { consoleFeed } from '../../deploy/console.ts'
 import type { Templates } from '../../deploy/drivers/data.ts'
 import { startedOf } from '../../deploy/drivers/keeper.ts'
 import { connectUnix } from '../../deploy/qmp.ts'
+import { shadowWords } from '../../fleet/shadow.ts'
 import type { Group } from '../../resolve/group.ts'
 import { type Command, type Result, textOption, type Words } from '../command.ts'
 import { loadGroups } from '../groups.ts'
+import { guestShadows, rebaseGuest, resetPath } from '../guest-shadows.ts'
 import {
   createGuest,
   driverOf,
@@ -35,9 +37,9 @@ export const guest: Command = {
   arguments: [
     {
       name: '<action>',
-      description: 'list, show, create, start, stop, console, log, grow or retire',
+      description: 'list, show, create, start, stop, console, log, status, rebase, reset, grow or retire',
     },
-    { name: '[names...]', description: 'guests; for grow: guest, area and size' },
+    { name: '[names...]', description: 'guests; for grow: guest, area and size; for reset: guest and path' },
   ],
   options: [
     { flags: '--groups <dir>', description: 'folder of the groups (default: groups)' },
@@ -46,9 +48,16 @@ export const guest: Command = {
       flags: '--generation <gen>',
       description: 'start, create: this generation (default: what it had, else the newest of its line)',
     },
+    {
+      flags: '--to <gen>',
+      description: 'status, rebase: the generation that is to come (default: the newest of its line)',
+    },
   ],
   examples: [
     'stage5 guest list --group web',
+    'stage5 guest status web-01 --to g8',
+    'stage5 guest rebase web-01 --to g8',
+    'stage5 guest reset web-01 /etc/nginx/nginx.conf',
     'stage5 guest create --group web',
     'stage5 guest start web-01',
     'stage5 guest console web-01',
@@ -75,6 +84,9 @@ const ACTIONS: { readonly [name: string]: Action } = {
   stop,
   console: console_,
   log,
+  status,
+  rebase,
+  reset,
   grow,
   retire,
 }
@@ -90,13 +102,13 @@ function chosen(world: World, groups: readonly Group[], words: Words): FoundGues
 function single(world: World, groups: readonly Group[], words: Words, more: number): FoundGuest {
   const [action, name, ...rest] = words.arguments
   if (name === undefined || rest.length !== more)
-    throw new Stage5Error(
-      'S5_USAGE',
-      `guest ${action} expects ${more === 0 ? 'one guest' : 'a guest, an area and a size'}`,
-      { hint: 'stage5 guest --help' },
-    )
+    throw new Stage5Error('S5_USAGE', `guest ${action} expects ${EXPECTED[more]}`, {
+      hint: 'stage5 guest --help',
+    })
   return findGuest(world, groups, name)
 }
+
+const EXPECTED = ['one guest', 'a guest and a path', 'a guest, an area and a size']
 
 async function list(world: World, groups: readonly Group[], words: Words): Promise<Result> {
   const found = chosen(world, groups, words)
@@ -278,5 +290,64 @@ async function retire(world: World, groups: readonly Group[], words: Words): Pro
   return {
     data: { name: found.guest.name, kept },
     text: `${found.guest.name}: off; its data is kept in ${shownPath(kept)}. Take it out of groups/${found.group.name}.yaml too\n`,
+  }
+}
+
+/** What its overlays hide of the base that it runs and of the one to come. */
+async function status(world: World, groups: readonly Group[], words: Words): Promise<Result> {
+  const found = single(world, groups, words, 0)
+  const { before, after, areas, running } = await guestShadows(world, found, textOption(words, 'to'))
+  const shadows = areas.flatMap((area) => area.shadows.map((shadow) => ({ area: area.name, ...shadow })))
+  const { name } = found.guest
+  const head =
+    areas.length === 0
+      ? `${name} runs ${before.name} and has no overlay: nothing can hide its base`
+      : `${name} runs ${before.name}; ${shadows.length} names hide something of it or of ${after.name}`
+  const late = running && areas.length > 0 ? ' (it is running: what it wrote last may be missing)' : ''
+  return {
+    data: {
+      name,
+      before: before.name,
+      after: after.name,
+      running,
+      shadows: shadows.map((one) => ({
+        ...one,
+        path: `/${printable(one.path)}`,
+        below: one.below.map((path) => `/${printable(path)}`),
+        text: shadowWords(one),
+      })),
+    },
+    text: `${head}${late}\n${columns(shadows.map((one) => [`/${printable(one.path)}`, one.area, shadowWords(one)]))}`,
+  }
+}
+
+async function rebase(world: World, groups: readonly Group[], words: Words): Promise<Result> {
+  const found = single(world, groups, words, 0)
+  const { reset: gone, beside, left } = await rebaseGuest(world, found, textOption(words, 'to'))
+  const lines = [
+    ...gone.map((path) => `reset  /${printable(path)}\n`),
+    ...beside.map((path) => `new    /${printable(path)}\n`),
+    ...left.map((one) => `left   /${printable(one.path)}: ${shadowWords(one)}\n`),
+  ]
+  const count = `${gone.length} reset, ${beside.length} kept with the new default beside them, ${left.length} left to you`
+  return {
+    data: {
+      name: found.guest.name,
+      reset: gone.map((path) => `/${printable(path)}`),
+      beside: beside.map((path) => `/${printable(path)}`),
+      left: left.map(({ path }) => `/${printable(path)}`),
+    },
+    text: `${lines.join('')}${found.guest.name}: ${count}\n`,
+    exitCode: left.length > 0 ? 1 : 0,
+  }
+}
+
+async function reset(world: World, groups: readonly Group[], words: Words): Promise<Result> {
+  const found = single(world, groups, words, 1)
+  const gone = await resetPath(world, found, words.arguments[2] ?? '')
+  const paths = gone.map((path) => `/${printable(path)}`)
+  return {
+    data: { name: found.guest.name, reset: paths },
+    text: `${paths.map((path) => `reset  ${path}\n`).join('')}`,
   }
 }

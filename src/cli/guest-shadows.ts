@@ -1,0 +1,182 @@
+/** What the overlays of a guest hide of its base, seen from the next base, and how that is mended. */
+import { existsSync } from 'node:fs'
+import { printable, Stage5Error } from '../base/errors.ts'
+import { startedOf } from '../deploy/drivers/keeper.ts'
+import { type Beside, mendUpper, readUpper, settleDisk } from '../deploy/upper.ts'
+import { BESIDE, type Shadow, shadowsOf, type UpperEntry } from '../fleet/shadow.ts'
+import { lookup, type Tree, type TreePath } from '../tree/tree.ts'
+import { findGeneration, type Generation, generationsOf } from './generations.ts'
+import type { FoundGuest } from './guests.ts'
+import { type DataRecord, readManifest } from './manifest.ts'
+import type { World } from './world.ts'
+
+export interface AreaShadows {
+  readonly name: string
+  readonly disk: string
+  readonly upper: readonly UpperEntry[]
+  readonly shadows: readonly Shadow[]
+}
+
+export interface GuestShadows {
+  /** Generation that the guest runs, and the one that it is compared with. */
+  readonly before: Generation
+  readonly after: Generation
+  readonly next: Tree
+  readonly areas: readonly AreaShadows[]
+  /** What it wrote last may be missing. */
+  readonly running: boolean
+}
+
+/** The generation that a guest calls good; undefined before its first start. */
+async function runningBase(world: World, { folder }: FoundGuest): Promise<Generation | undefined> {
+  const good = folder.pointer('good')
+  return good === '' ? undefined : (await generationsOf(world)).find(({ name }) => name === good)
+}
+
+/**
+ * @param to a generation of the guest's line; absent: the newest
+ * @throws S5_GUEST_OFF when it was never started here, S5_GENERATION_UNKNOWN
+ */
+export async function guestShadows(world: World, found: FoundGuest, to?: string): Promise<GuestShadows> {
+  const { group, folder } = found
+  const before = await runningBase(world, found)
+  if (!before)
+    throw new Stage5Error('S5_GUEST_OFF', `${folder.name} has not been started here: it has no base yet`, {
+      hint: `stage5 guest start ${folder.name}`,
+    })
+  const after = await findGeneration(world, to === undefined ? group.line : wordOf(group.line, to))
+  const { boot } = await readManifest(before.directory)
+  const overlays = boot.data.filter(({ kind }) => kind === 'overlay')
+  const next = await treeOf(world, after)
+  const now = await treeOf(world, before)
+  const running = startedOf(folder) !== undefined
+  const areas: AreaShadows[] = []
+  if (overlays.length > 0) {
+    const earlier = await earlierTrees(world, before)
+    for (const record of overlays)
+      areas.push(await areaOf(world, found, record, { now, next, earlier, running }))
+  }
+  return { before, after, next, areas, running }
+}
+
+function wordOf(line: string, to: string): string {
+  return to.includes('/') || /^g\d+-/.test(to) ? to : `${line}/${to}`
+}
+
+async function treeOf(world: World, { directory }: Generation): Promise<Tree> {
+  const store = await world.store()
+  const { root } = await readManifest(directory)
+  return await store.loadTree(root as `sha256:${string}`)
+}
+
+/** Older generations of the line, as far as they are kept. */
+async function earlierTrees(world: World, { line, seq }: Generation): Promise<readonly Tree[]> {
+  const trees: Tree[] = []
+  for (const one of await generationsOf(world))
+    if (one.line === line && one.seq < seq && existsSync(one.directory)) trees.push(await treeOf(world, one))
+  return trees
+}
+
+interface Bases {
+  readonly now: Tree
+  readonly next: Tree
+  readonly earlier: readonly Tree[]
+  readonly running: boolean
+}
+
+async function areaOf(
+  world: World,
+  { folder }: FoundGuest,
+  { name, paths }: DataRecord,
+  { now, next, earlier, running }: Bases,
+): Promise<AreaShadows> {
+  const disk = folder.file('data', `${name}.ext4`)
+  if (!existsSync(disk)) return { name, disk, upper: [], shadows: [] }
+  const inTree = paths.map((path) => path.slice(1))
+  const isCompared = (path: TreePath): boolean => {
+    const plain = path.endsWith(BESIDE) ? path.slice(0, -BESIDE.length) : path
+    return [now, next].some((tree) => lookup(tree, plain) !== undefined)
+  }
+  if (!running) await settleDisk(disk, world.signal)
+  const upper = await readUpper(disk, inTree, isCompared, world.signal)
+  return { name, disk, upper, shadows: shadowsOf(upper, now, next, earlier) }
+}
+
+export interface Mended {
+  readonly reset: readonly TreePath[]
+  readonly beside: readonly TreePath[]
+  /** Conflicts that nothing here can decide. */
+  readonly left: readonly Shadow[]
+}
+
+/**
+ * Resets what the guest only touched, and puts the new default beside what both sides changed. What is as in the new base
+ * stays until the guest runs that.
+ * @throws S5_GUEST_RUNNING
+ */
+export async function rebaseGuest(world: World, found: FoundGuest, to?: string): Promise<Mended> {
+  const { folder } = found
+  return await folder.exclusively(world.signal, async () => {
+    mustBeOff(found)
+    const { before, after, next, areas } = await guestShadows(world, found, to)
+    const store = await world.store()
+    const reset: TreePath[] = []
+    const added: TreePath[] = []
+    const left: Shadow[] = []
+    for (const { disk, upper, shadows } of areas) {
+      const going = shadows.filter(
+        ({ remedy, kind, base }) =>
+          remedy === 'reset' && (kind !== 'same' || before.name === after.name || base === 'none'),
+      )
+      const beside: Beside[] = []
+      for (const { path, remedy, settled } of shadows) {
+        const young = lookup(next, path)?.inode
+        if (remedy !== 'both' || settled || young?.type !== 'file') continue
+        beside.push({ path: `${path}${BESIDE}`, inode: young, bytes: await store.read(young.content) })
+      }
+      const paths = going.map(({ path }) => path)
+      await mendUpper(disk, upper, paths, beside, world.signal)
+      reset.push(...paths)
+      added.push(...beside.map(({ path }) => path))
+      left.push(...shadows.filter(({ conflict, remedy }) => conflict && remedy === 'keep'))
+    }
+    return { reset, beside: added, left }
+  })
+}
+
+/**
+ * Gives back what the base has at a path, and below it.
+ * @param path absolute, in the guest
+ * @returns names that went from the overlay
+ * @throws S5_GUEST_RUNNING, S5_FILE_MISSING
+ */
+export async function resetPath(world: World, found: FoundGuest, path: string): Promise<readonly TreePath[]> {
+  const { folder } = found
+  const wanted = Buffer.from(path.replace(/^\/+|\/+$/g, '')).toString('latin1')
+  return await folder.exclusively(world.signal, async () => {
+    mustBeOff(found)
+    const { areas } = await guestShadows(world, found)
+    for (const { disk, upper } of areas) {
+      const going = upper
+        .map((entry) => entry.path)
+        .filter((one) => one === wanted || one.startsWith(`${wanted}/`) || one === `${wanted}${BESIDE}`)
+      if (going.length === 0) continue
+      await mendUpper(disk, upper, going, [], world.signal)
+      return going
+    }
+    throw new Stage5Error(
+      'S5_FILE_MISSING',
+      `${folder.name} keeps nothing of its own at /${printable(wanted)}`,
+      {
+        hint: `stage5 guest status ${folder.name}`,
+      },
+    )
+  })
+}
+
+function mustBeOff({ folder }: FoundGuest): void {
+  if (startedOf(folder))
+    throw new Stage5Error('S5_GUEST_RUNNING', `${folder.name} is running: its disks are in use`, {
+      hint: `stage5 guest stop ${folder.name}`,
+    })
+}
