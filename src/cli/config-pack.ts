@@ -8,6 +8,7 @@ import { signifySignature } from '../format/signify.ts'
 import { tarHeader, tarPadding, tarTrailer } from '../format/tar-write.ts'
 import type { TarType } from '../format/tar.ts'
 import { type PrivateKey, signBytes } from '../host/signing.ts'
+import { shownPath } from './world.ts'
 
 /** What a folder of a config package may hold: files for the guest's root, and a script that is run there. */
 const MEMBERS = ['apply', 'root']
@@ -118,7 +119,9 @@ export async function configSuccessor(
   })
   const before = there && configLabel(there)
   if (there && !before && asked === undefined)
-    throw invalid(`${file} stands there and is no config package with a number: remove it or say --sequence`)
+    throw invalid(
+      `${shownPath(file)} stands there and is no config package with a number: remove it or say --sequence`,
+    )
   const sequence = asked ?? before?.sequence ?? 1
   const bytes = await configArchive(folder, date, { name, sequence })
   if (!there || !before || there.equals(bytes)) return { bytes, sequence }
@@ -128,7 +131,7 @@ export async function configSuccessor(
   }
   if (asked > before.sequence) return { bytes, sequence }
   throw invalid(
-    `${file} has number ${before.sequence}: expected a greater one for other contents, found ${asked}`,
+    `${shownPath(file)} has number ${before.sequence}: expected a greater one for other contents, found ${asked}`,
   )
 }
 

@@ -147,7 +147,7 @@ export function largest(owners: readonly { readonly name: string; readonly bytes
 /** One line on a need: `in memory, rootfstype=ramfs: 74 + 2 × 24.0 (base) = 122 MiB`. */
 export function needText({ way, rootfs, words, mebibytes, arithmetic }: Need): string {
   const how = way === 'disk' ? 'from a disk' : `in the initrd, ${words.join(' ') || `rootfstype=${rootfs}`}`
-  return `${how}: ${arithmetic} = ${mebibytes} MiB`
+  return `${how}: ${arithmetic === `${mebibytes}` ? '' : `${arithmetic} = `}${mebibytes} MiB`
 }
 
 /**
