@@ -9,6 +9,7 @@ import { ACTIVE, PREFIX, type RolloutDocument } from '../fleet/documents.ts'
 import { groupsLine, type HistoryLine, printHistoryLine } from '../fleet/history.ts'
 import { printProgress } from '../fleet/status-text.ts'
 import { statusOf } from '../fleet/status.ts'
+import { monotonicMs } from '../host/clock.ts'
 import { driverGuest } from '../resolve/template.ts'
 import type { Group } from '../resolve/group.ts'
 import { type Words, textOption } from './command.ts'
@@ -24,13 +25,14 @@ const CALLS = 16
 const POLL_MS = 1000
 const OBSERVE_MS = 10_000
 const LEASE_SECONDS = 15
+const KEYS_MS = 2000
 
 /** Until interrupted; with `until`, until that rollout has ended. */
 export async function runFleet(world: World, words: Words, fleet: Fleet, until?: string): Promise<void> {
   const groups = liveGroups(world, words)
-  const first = await groups()
-  const approvers = [...first.values()].flatMap((group) => group.approvers)
-  const isApproved = await approvalCheck(world, approvers)
+  const approvers = async () => [...(await groups()).values()].flatMap((group) => group.approvers)
+  let isApproved = await approvalCheck(world, await approvers())
+  let readAt = monotonicMs()
   let gates = new Map<string, string>()
   let told = ''
   const stop = new AbortController()
@@ -50,13 +52,18 @@ export async function runFleet(world: World, words: Words, fleet: Fleet, until?:
         engine: fleet.engine,
         groups,
         generations: async () => {
+          // Keys that come or go while a rollout waits for them count from then on.
+          if (monotonicMs() - readAt > KEYS_MS) {
+            isApproved = await approvalCheck(world, await approvers())
+            readAt = monotonicMs()
+          }
           gates = new Map((await generationsOf(world)).map((one) => [one.name, bootedWhy(one)]))
           return await driverGenerations(world)
         },
         openDriver: (group) => groupDriver(world, group),
         guestOf: (group, name) => driverGuest(group, specOf(group, name)),
         bootedGate: (name) => gates.get(name) ?? `generation ${name} is not known here`,
-        isApproved,
+        isApproved: (...words) => isApproved(...words),
         limit: pLimit(CALLS),
         ttlSeconds: LEASE_SECONDS,
         pollMs: POLL_MS,

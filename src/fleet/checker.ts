@@ -40,7 +40,7 @@ const NEXT: Readonly<Record<GuestState, readonly GuestState[]>> = {
   steady: ['steady', 'offered'],
   offered: ['staging', 'staged', 'steady'],
   staging: ['staging', 'staged', 'steady'],
-  staged: ['granted', 'steady'],
+  staged: ['staged', 'granted', 'steady'],
   granted: ['granted', 'switching', 'verifying', 'recovering'],
   switching: ['verifying', 'recovering'],
   verifying: ['verifying', 'steady', 'recovering'],

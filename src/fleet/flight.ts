@@ -15,6 +15,8 @@ export interface Step {
 type Facts = Pick<View, 'deadlines' | 'observed' | 'prepared' | 'manifests'>
 
 const NOTHING: Step = {}
+/** Why a guest stands that waits for nothing but a slot. */
+export const STAGED = 'images are there'
 /** Attempts to prepare a generation; the pauses between them double, and add up to half of `recoverSeconds`. */
 export const MOST_ATTEMPTS = 5
 
@@ -44,7 +46,7 @@ function stage(name: string, document: GuestDocument, group: Group, { prepared, 
   const { want, attempts, token } = document
   const result = prepared.get(name)
   if (result?.generation === want && result.error === '')
-    return { move: { guest: name, next: { ...document, state: 'staged', why: 'images are there' } } }
+    return { move: { guest: name, next: { ...document, state: 'staged', why: STAGED } } }
   // The deadline key is the back-off here; while it is there, the last failure was counted already.
   if (document.state === 'staging' && deadlines.has(name)) return NOTHING
   if (result?.generation === want && result.error !== '') {

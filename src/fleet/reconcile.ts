@@ -11,7 +11,7 @@ import {
   NEW_GROUP,
   NEW_GUEST,
 } from './documents.ts'
-import { ended, goBack, type Step, stepGuest } from './flight.ts'
+import { ended, goBack, STAGED, type Step, stepGuest } from './flight.ts'
 import { activeRollouts, documentOf, isToReturn, isUp, type Progress, progressOf } from './progress.ts'
 import { steer, type Steered } from './steer.ts'
 import type { Action, Batch, Decision, Move, RolloutMove, View } from './view.ts'
@@ -167,19 +167,28 @@ function isKnown(name: string, { good }: GuestDocument, view: View): boolean {
   return seen !== undefined && (good !== '' || seen.power !== 'unknown')
 }
 
+/** A guest that was prepared and of which nobody knows what it runs waits: its document says for what. */
+function tellUnseen(name: string, document: GuestDocument, view: View, moves: Map<string, Move>): void {
+  const detail = view.observed.get(name)?.detail ?? ''
+  const why = isKnown(name, document, view)
+    ? STAGED
+    : `what it runs is not known${detail === '' ? '' : `: ${detail}`}`
+  if (document.why !== why) moves.set(name, { guest: name, next: { ...document, why } })
+}
+
 /** Slots, to those who are down already first: they lose nothing. */
 function grant(group: Group, run: Run, view: View, moves: Map<string, Move>): void {
   if (run.grantUpTo < 0 && !run.isReturning) return
   if (!run.isReturning && !isOpen(group.windows, view.moment)) return
-  const members = run.progress.byGroup.get(group.name) ?? []
-  const waiting = members.filter(
+  const staged = (run.progress.byGroup.get(group.name) ?? []).filter(
     ({ name, document, wave }) =>
       document.state === 'staged' &&
       document.rollout === run.progress.rollout.id &&
       (run.isReturning || wave <= run.grantUpTo) &&
-      isKnown(name, document, view) &&
       !moves.has(name),
   )
+  const waiting = staged.filter(({ name, document }) => isKnown(name, document, view))
+  for (const { name, document } of staged) tellUnseen(name, document, view, moves)
   if (waiting.length === 0) return
   const budget = budgetOf(group)
   const held = new Set(Object.keys(view.groupDocuments.get(group.name)?.document.holders ?? {}))

@@ -51,7 +51,12 @@ export function printStatus(status: FleetStatus): string {
           ]),
       ]),
     )
-  } else parts.push('no rollout yet\n')
+  } else
+    parts.push(
+      groups.length === 0
+        ? 'no rollout yet, and no groups: write groups/NAME.yaml\n'
+        : `no rollout yet: stage5 rollout plan ${groups[0]?.name} shows who would move when, start begins\n`,
+    )
   for (const group of groups) parts.push(printGroup(group))
   return parts.join('\n')
 }

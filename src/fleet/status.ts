@@ -1,6 +1,7 @@
 /** A fleet as people look at it: groups, versions, waves, and for each guest that waits what it waits for. */
 import type { Group } from '../resolve/group.ts'
 import { type GuestDocument, HOLDING, type RolloutDocument } from './documents.ts'
+import { STAGED } from './flight.ts'
 import {
   activeRollouts,
   documentOf,
@@ -133,6 +134,7 @@ export function whyOf(member: Member, { rollout, waves }: Progress, view: Status
   if (wave > rollout.wave)
     return `waits for ${waves[wave]?.name}, now ${rollout.state === 'soak' ? 'soaking ' : ''}${waves[rollout.wave]?.name}`
   if (!isOpen(group.windows, view.moment)) return windowWhy(group, view.moment)
+  if (document.state === 'staged' && document.why !== STAGED) return document.why
   if (rollout.state === 'prefetch') return 'images are being brought'
   return slotWhy(name, group, view)
 }

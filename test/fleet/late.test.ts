@@ -3,6 +3,8 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { KEYS } from '../../src/fleet/documents.ts'
 import { reconcile } from '../../src/fleet/reconcile.ts'
+import { printStatus } from '../../src/fleet/status-text.ts'
+import { statusOf } from '../../src/fleet/status.ts'
 import { group } from '../helpers/fr-fleet.ts'
 import { findings, type Scene, scene } from '../helpers/fr-scene.ts'
 
@@ -91,4 +93,32 @@ test('a guest that restarts with a slot of FleetLock while its wave soaks is wai
   assert.equal(toy.rolloutNow().reason, `health of ${name} is not known`)
   toy.put(KEYS.group('a'), { seq: seq + 1, holders: {} })
   all.until('completed')
+})
+
+test('a guest that was prepared and that nobody can see waits, and the status says for what', () => {
+  const { until, toy, truth, pass } = scene([group('a', 1, ONE)], () => 'none')
+  const unseen = {
+    ...truth.status('a-1'),
+    power: 'unknown' as const,
+    bootId: '',
+    digest: '',
+    health: 'inconclusive' as const,
+    detail: 'ssh: no route to host',
+  }
+  for (let left = 20; left > 0; left--) pass({ observed: new Map([['a-1', unseen]]) })
+  assert.equal(truth.boots.length, 0)
+  const why = 'what it runs is not known: ssh: no route to host'
+  assert.equal(statusOf(toy.view()).groups[0]?.guests[0]?.why, why)
+  const writes = toy.history.length
+  pass({ observed: new Map([['a-1', unseen]]) })
+  assert.equal(toy.history.length, writes, 'what is told already is not written again')
+  until('completed')
+  assert.deepEqual(findings(toy).problems, [])
+})
+
+test('a fleet without a rollout says what to type', () => {
+  const { toy } = scene([group('a', 1, ONE)], () => 'none')
+  const view = { ...toy.view(), rollouts: new Map() }
+  assert.match(printStatus(statusOf(view)), /no rollout yet: stage5 rollout plan a shows/)
+  assert.match(printStatus(statusOf({ ...view, groups: new Map() })), /no groups: write groups\/NAME\.yaml/)
 })

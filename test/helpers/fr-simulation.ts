@@ -120,7 +120,7 @@ export async function simulate(options: SimulationOptions): Promise<Simulated> {
           child.once('exit', (...end) => done(end)),
         )
         living.delete(child)
-        if (signal === 'SIGKILL') killed++
+        if (signal === 'SIGKILL') killed += Number(!isOver)
         else if (code === 0) isOver = true
         else if (!isOver) throw new Error(`a controller ended with ${code ?? signal}`)
       }
