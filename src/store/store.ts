@@ -197,7 +197,12 @@ export async function openStore(path: string, options: StoreOptions = {}): Promi
     },
     saveTree: async (tree) => records.putTree(access, tree),
     loadTree: async (digest) => {
-      const tree = records.getTree(access, digest)
+      let tree = records.getTree(access, digest)
+      if (!tree) {
+        // Another process may have saved it since this one looked.
+        catalog.refresh()
+        tree = records.getTree(access, digest)
+      }
       if (!tree) throw new Stage5Error('S5_STORE_DAMAGED', `tree ${digest} is not in the store, or not whole`)
       return tree
     },

@@ -238,6 +238,19 @@ test('a record whose contents are gone is a miss', async () => {
   await assert.rejects(here.store.loadTree(treeDigest(tree)), { code: 'S5_STORE_DAMAGED' })
 })
 
+test('a tree that was saved through another store since this one looked is found, with its contents', async () => {
+  await using here = await place()
+  assert.equal(here.store.has(digestOf('nothing')), false)
+  await using other = await openStore(here.path)
+  const content = await other.write(Buffer.from('abc'))
+  const tree = treeOf([{ path: 'a', owner: 'x', inode: fileOf(content, 3) }])
+  const digest = await other.saveTree(tree)
+  await assert.rejects(here.store.loadTree(digest), { code: 'S5_STORE_DAMAGED' })
+  await other.flush()
+  assert.deepEqual(await here.store.loadTree(digest), tree)
+  assert.equal(Buffer.from(await here.store.read(content)).toString(), 'abc')
+})
+
 test('blocks are there at once, and for others after flush', async () => {
   await using here = await place()
   const block = someBytes('block', 2_000_000)

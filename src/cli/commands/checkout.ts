@@ -90,8 +90,9 @@ async function make(
   const done = await timed(world, 'checkout', () =>
     checkOut(store, tree, directory, { how, signal: world.signal, report: world.report }),
   )
+  const root = treeDigest(tree)
   await keepProject(world)
-  await keep(store, 'root', directory, treeDigest(tree))
+  await keep(store, 'root', directory, root)
   await protect(protection, directory, tree, world.signal)
   if (done.skipped.length > 0)
     world.report({
@@ -100,7 +101,7 @@ async function make(
       message: `${done.skipped.length} owners, devices or attributes need root; first: ${done.skipped[0]}`,
     })
   return {
-    data: { directory, root: treeDigest(tree), protection, ...done, skipped: [...done.skipped] },
+    data: { directory, root, protection, ...done, skipped: [...done.skipped] },
     text: `${shownPath(directory)}: ${done.linked} linked, ${done.copied} copied (${mebibytes(done.bytes)})\n`,
   }
 }
