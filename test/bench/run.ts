@@ -356,7 +356,8 @@ function report(): void {
   const overweight = rows.filter(({ ours }) => ours.mebibytes > MOST_MEMORY).map(({ work }) => work)
   if (overweight.length > 0) process.exitCode = 1
   const record = { commit, node: process.versions.node, cpu: cpus()[0]?.model, rows, counts, overweight }
-  appendFileSync(join(HERE, 'history.ndjson'), `${JSON.stringify(record)}\n`)
+  if (parts.length === PARTS.length)
+    appendFileSync(join(HERE, 'history.ndjson'), `${JSON.stringify(record)}\n`)
   if (process.argv.includes('--json')) return console.log(JSON.stringify(record, null, 2))
   console.log('  time: ours, rival, ratio (aim)    processor time      memory, MiB         work (rival)')
   for (const { work, ours, rival, theirs, aim } of rows) {
