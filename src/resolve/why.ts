@@ -3,9 +3,10 @@ import { Stage5Error } from '../base/errors.ts'
 import { nearest } from '../base/near.ts'
 import { type Index, type Package, titleOf } from '../pkg/package.ts'
 import type { Hidden, ResolveInput } from './choose.ts'
-import { explain, printHidden, printWhere, rejectionText } from './explain.ts'
+import { buildsOf, explain, printHidden, printWhere, rejectionText } from './explain.ts'
 import { improve } from './improve.ts'
 import type { Lock, Locked } from './lock.ts'
+import { buildCommand } from './missing-builds.ts'
 import { type Session, openSession } from './resolve.ts'
 import { nameOf } from './select.ts'
 
@@ -104,7 +105,8 @@ function verdict(
         because: [`the profile asks for ${wanted.text} (${printWhere(wanted.where)}), this is ${mismatch}`],
       }
     const reasons = explain(problem, choice, catalog, outcome.facts, outcome.assumptions)
-    return { kind: 'conflict', because: reasons.map(({ text }) => text) }
+    const builds = buildsOf(reasons).map((build) => `a build is missing: ${buildCommand(build)}`)
+    return { kind: 'conflict', because: [...reasons.map(({ text }) => text), ...builds] }
   }
   const peer = [...chosen].find((other) => other.name === pkg.name && other.slot === pkg.slot)
   if (!peer) return { kind: 'unneeded', because: ['nothing in the profile needs it'] }

@@ -3,6 +3,7 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import { isStage5Error } from '../../src/base/errors.ts'
 import { rawIndexOf, universeOf } from '../../src/resolve/universe.ts'
+import { whyNot } from '../../src/resolve/why.ts'
 import { ask, stanzas, type Stanzas, told, universeJson } from '../helpers/ask.ts'
 
 const bare = {}
@@ -602,4 +603,23 @@ test('an answer is still one when the universe holds nothing else', () => {
     }),
     { numRuns: 300 },
   )
+})
+
+test('why-not names who asked for a flag, what the builds have, and the command for the one that is missing', () => {
+  const php = { IUSE: 'cgi fpm', USE: 'cgi' }
+  const question = universeJson('app/web dev-lang/php', {
+    'app/web-1': { RDEPEND: 'dev-lang/php[fpm]' },
+    'dev-lang/php-8.3.9#1': php,
+    'dev-lang/php-8.3.9#2': { ...php, USE: '' },
+  })
+  const { input, indexes } = universeOf(question, () => assert.fail('no index file'))
+  const found = whyNot(input, indexes, 'dev-lang/php')
+  assert.equal(found.length, 2)
+  for (const { kind, because } of found) {
+    assert.equal(kind, 'conflict')
+    const text = because.join('\n')
+    assert.match(text, /app\/web-1 needs dev-lang\/php\[fpm\], but no build of dev-lang\/php has USE=fpm/)
+    assert.match(text, /2 builds: /)
+    assert.match(text, /a build is missing: USE="fpm" emerge --buildpkgonly =dev-lang\/php-8\.3\.9/)
+  }
 })
