@@ -3,10 +3,11 @@ import { existsSync } from 'node:fs'
 import { printable, Stage5Error } from '../base/errors.ts'
 import { startedOf } from '../deploy/drivers/keeper.ts'
 import { type Beside, mendUpper, readUpper, settleDisk } from '../deploy/upper.ts'
-import { BESIDE, type Shadow, shadowsOf, type UpperEntry } from '../fleet/shadow.ts'
+import { BESIDE, holding, type Shadow, shadowsOf, shadowWords, type UpperEntry } from '../fleet/shadow.ts'
+import type { Group } from '../resolve/group.ts'
 import { lookup, type Tree, type TreePath } from '../tree/tree.ts'
 import { findGeneration, type Generation, generationsOf } from './generations.ts'
-import type { FoundGuest } from './guests.ts'
+import { type FoundGuest, guestsOf } from './guests.ts'
 import { type DataRecord, readManifest } from './manifest.ts'
 import type { World } from './world.ts'
 
@@ -28,7 +29,7 @@ export interface GuestShadows {
 }
 
 /** The generation that a guest calls good; undefined before its first start. */
-async function runningBase(world: World, { folder }: FoundGuest): Promise<Generation | undefined> {
+export async function runningBase(world: World, { folder }: FoundGuest): Promise<Generation | undefined> {
   const good = folder.pointer('good')
   return good === '' ? undefined : (await generationsOf(world)).find(({ name }) => name === good)
 }
@@ -172,6 +173,41 @@ export async function resetPath(world: World, found: FoundGuest, path: string): 
       },
     )
   })
+}
+
+/** What hides changes of a generation from guests of these groups, as lines; those of groups that hold are problems. */
+export async function hiddenChanges(
+  world: World,
+  groups: readonly Group[],
+  { line, name }: Generation,
+): Promise<{ readonly warnings: readonly string[]; readonly problems: readonly string[] }> {
+  const warnings: string[] = []
+  const problems: string[] = []
+  const overlaid = new Map<string, boolean>()
+  for (const group of groups) {
+    if (group.driver.kind !== 'qemu' && group.driver.kind !== 'libvirt') continue
+    for (const found of guestsOf(world, [group])) {
+      const before = await runningBase(world, found)
+      if (!before || before.name === name || !existsSync(before.directory)) continue
+      if (!overlaid.has(before.name)) {
+        const { boot } = await readManifest(before.directory)
+        overlaid.set(
+          before.name,
+          boot.data.some(({ kind }) => kind === 'overlay'),
+        )
+      }
+      if (overlaid.get(before.name) !== true) continue
+      const { areas } = await guestShadows(world, found, `${line}/${name.split('-')[0]}`)
+      for (const shadow of holding(
+        areas.flatMap(({ shadows }) => shadows),
+        'hold',
+      ))
+        (group.shadows === 'hold' ? problems : warnings).push(
+          `${found.guest.name}: /${printable(shadow.path)}: ${shadowWords(shadow)}`,
+        )
+    }
+  }
+  return { warnings, problems }
 }
 
 function mustBeOff({ folder }: FoundGuest): void {

@@ -9,6 +9,7 @@ import { budgetOf, planWaves, rankOf } from '../fleet/waves.ts'
 import type { Group } from '../resolve/group.ts'
 import { type Result, textOption, type Words } from './command.ts'
 import { findGeneration, type Generation } from './generations.ts'
+import { hiddenChanges } from './guest-shadows.ts'
 import { chosenGroups, type Fleet } from './rollout-world.ts'
 import type { World } from './world.ts'
 
@@ -108,7 +109,8 @@ export async function planRollout(
     guests: group.guests.length,
     budget: budgetOf(group),
   }))
-  const problems = whyNot(groups, generation)
+  const hidden = await hiddenChanges(world, groups, generation)
+  const problems = [...whyNot(groups, generation), ...hidden.problems]
   const lines = [
     `${rollout.from === '' ? '' : `${rollout.from} → `}${rollout.line}/${rollout.to} (${generation.version})`,
     '',
@@ -121,6 +123,7 @@ export async function planRollout(
           `${name.padEnd(10)}${String(guests).padStart(6)}  ${of.map((one) => `${one.group}: ${some(one.guests)}`).join('; ')}`,
       ),
     ...(already.length > 0 ? ['', `${already.length} run it already`] : []),
+    ...(hidden.warnings.length > 0 ? ['', ...hidden.warnings.map((text) => `hidden: ${text}`)] : []),
     ...problems.map((text) => `\ncannot begin: ${text}`),
   ]
   return {
@@ -130,6 +133,7 @@ export async function planRollout(
       groups: away,
       already: already.map(({ name }) => name),
       problems,
+      ...(hidden.warnings.length > 0 && { hidden: hidden.warnings }),
     },
     text: `${lines.join('\n')}\n`,
     exitCode: problems.length > 0 ? 1 : 0,
@@ -169,7 +173,9 @@ export async function startRollout(
   for (;;) {
     const { documents } = await fleet.read()
     const { groups, rollout, generation } = await wanted(world, words, fleet, documents, names)
-    const [problem] = whyNot(groups, generation)
+    const hidden = await hiddenChanges(world, groups, generation)
+    const [problem] = [...whyNot(groups, generation), ...hidden.problems]
+    for (const message of hidden.warnings) world.report({ kind: 'warning', code: 'rollout.hidden', message })
     if (problem !== undefined)
       throw new Stage5Error('S5_ROLLOUT_REFUSED', problem, { hint: `stage5 rollout plan ${names.join(' ')}` })
     const old = [...documents.rollouts.values()].filter(

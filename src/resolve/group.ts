@@ -67,4 +67,6 @@ export interface Group {
   /** `booted`: only generations whose signed boot record matches. */
   readonly require: 'built' | 'booted'
   readonly trustSteadyState: boolean
+  /** Whether a guest whose overlay hides a change of the next base holds a rollout; absent: it is only told. */
+  readonly shadows?: 'hold'
 }

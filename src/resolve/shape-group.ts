@@ -251,6 +251,11 @@ const group = object('a map with the keys of a group', {
     false,
     'FleetLock: believe a guest that says it is steady, without looking.',
   ),
+  shadows: optional(
+    oneOf('warn', 'hold'),
+    'warn',
+    'When the overlay of a guest hides what the next base changes: warn, or hold the rollout until `stage5 guest rebase` or `reset` has decided.',
+  ),
 })
 
 /** What a group's document says by itself; guests of a source command are still missing. */
@@ -280,6 +285,7 @@ export function decodeGroup(name: string, node: Source, to: Decoder): GroupDraft
       approvers: found.approvers,
       require: found.require,
       trustSteadyState: found.trustSteadyState,
+      ...(found.shadows === 'hold' && { shadows: found.shadows }),
     },
     guests: who.listed,
     source: who.source,

@@ -18,9 +18,10 @@ export async function shellOn(project: string, guest: string, command: string): 
         const at = seen.indexOf(`${end}\n`)
         if (at === -1) return
         clearTimeout(timer)
-        done(seen.slice(seen.indexOf('\n') + 1, at))
+        const begin = `begin-of-${asked}\n`
+        done(seen.slice(seen.indexOf(begin) + begin.length, at))
       })
-      socket.write(`\n${command}; echo end""-of-${asked}\n`)
+      socket.write(`\necho begin""-of-${asked}; ${command}; echo end""-of-${asked}\n`)
     })
   } finally {
     socket.destroy()

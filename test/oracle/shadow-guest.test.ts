@@ -82,7 +82,11 @@ test('each data area is what its mode says, and an overlay is compared with the 
     )
     assert.match(seen, /Read-only file system/)
     assert.match(seen, /No space left on device/)
-    assert.match(seen, /overlay \/etc\/conf overlay rw,.*redirect_dir=off/)
+    assert.match(
+      seen,
+      /overlay \/etc\/conf overlay rw,.*upperdir=\/run\/stage5\/data\/conf\/upper\/etc\/conf/,
+    )
+    assert.doesNotMatch(seen, /redirect_dir=on|metacopy=on|index=on/)
 
     const busy = await say('guest', 'rebase', 'modes-1', '--to', 'g2')
     assert.match(busy.text, /modes-1 is running: its disks are in use[\s\S]*S5_GUEST_RUNNING/)
@@ -103,6 +107,16 @@ test('each data area is what its mode says, and an overlay is compared with the 
       ],
       status.text,
     )
+
+    const warned = await say('rollout', 'plan', 'modes', '--to', 'g2')
+    assert.equal(warned.code, 0, warned.text)
+    assert.match(
+      warned.text,
+      /^hidden: modes-1: \/etc\/conf\/edited: conflict: edited; the new base changes it$/m,
+    )
+    writeFileSync(join(here, 'groups/modes.yaml'), `${GROUP}shadows: hold\n`)
+    const held = await say('rollout', 'start', 'modes', '--to', 'g2')
+    assert.match(held.text, /modes-1: \/etc\/conf\/d: conflict: removed[\s\S]*S5_ROLLOUT_REFUSED/)
 
     const rebased = await say('guest', 'rebase', 'modes-1')
     assert.equal(rebased.code, 1, 'two removals are left')
