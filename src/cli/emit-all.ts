@@ -1,17 +1,16 @@
 /** root → images and reports: everything the profile asks for, in one output folder. */
 import { join } from 'node:path'
-import { Stage5Error } from '../base/errors.ts'
 import type { Json } from '../base/json.ts'
 import { makeDataDisk } from '../deploy/data-disk.ts'
 import { openBlocks } from '../jobs/blocks.ts'
 import { printLock } from '../resolve/lock-text.ts'
-import { isKept, type Profile } from '../resolve/profile.ts'
-import { DISK_FORMATS } from '../resolve/shape-images.ts'
+import { isKept } from '../resolve/profile.ts'
+import { DISK_FORMATS as DISKS } from '../resolve/shape-images.ts'
 import { printTree, treeDigest } from '../tree/text.ts'
 import type { ImageOptions, Job } from './emit-job.ts'
 import { emitKernel, type Kernel, kernelRecord } from './emit-kernel.ts'
 import { emitDisks } from './emit-disk.ts'
-import { emitExtension, EXTENSIONS } from './emit-extension.ts'
+import { emitExtension } from './emit-extension.ts'
 import { checkBudget, fitMemory } from './fit-memory.ts'
 import { emitNetboot, emitOneInitrd } from './emit-memory.ts'
 import { emitOci } from './emit-oci.ts'
@@ -31,6 +30,7 @@ import { openOutput, type OutputFile, stemOf, sweepOutput } from './output.ts'
 import type { Recipe } from './recipe.ts'
 import { diskUsage, diskUsageText, manifest, packagesText } from './reports.ts'
 import { timed } from './timed.ts'
+import { EXTENSIONS, ON_BASE, type Wanted, wantedImages } from './wanted-images.ts'
 import type { World } from './world.ts'
 
 /** @returns the folder `out/<id>_<version>_<arch>` */
@@ -86,42 +86,6 @@ interface Emitted {
   readonly kernel: Kernel | undefined
   /** What else can be booted, for the manifest. */
   readonly more: { readonly [key: string]: Json }
-}
-
-type Wanted = ReadonlyMap<string, ImageOptions>
-
-const DISKS = DISK_FORMATS
-const FORMATS: readonly string[] = [
-  'squashfs',
-  'erofs',
-  'dir',
-  'tar',
-  'oci',
-  'verity',
-  'initrd',
-  'netboot',
-  ...EXTENSIONS,
-  ...DISKS,
-]
-/** Formats that are made of the base: it is written even when nobody asks for it by name. */
-const ON_BASE: readonly string[] = ['verity', 'initrd', 'netboot', ...DISKS]
-/** Formats that need a kernel. */
-const BOOTABLE: readonly string[] = ['initrd', 'netboot', ...DISKS]
-
-/** @throws S5_FORMAT_UNKNOWN, S5_KERNEL_MISSING */
-function wantedImages({ name, images, kernel }: Profile): Wanted {
-  for (const { format } of images) {
-    if (!FORMATS.includes(format))
-      throw new Stage5Error(
-        'S5_FORMAT_UNKNOWN',
-        `unknown image format ${JSON.stringify(format)}; known: ${FORMATS.join(', ')}`,
-      )
-    if (!kernel.wanted && BOOTABLE.includes(format))
-      throw new Stage5Error('S5_KERNEL_MISSING', `${name} has no kernel, and images: ${format} needs one`, {
-        hint: 'set kernel: {} in the profile, and add a kernel package to packages:',
-      })
-  }
-  return new Map(images.map(({ format, options }) => [format, options]))
 }
 
 async function emitImages(job: Job, wanted: Wanted, data: readonly DataRecord[]): Promise<Emitted> {

@@ -10,8 +10,6 @@ import { parseTree } from '../tree/text.ts'
 import { type ImageOptions, type Job, write } from './emit-job.ts'
 import { findOutput } from './manifest.ts'
 
-export const EXTENSIONS: readonly ExtensionKind[] = ['sysext', 'confext']
-
 /**
  * `<stem>.<kind>.raw`, which a host has as `/var/lib/extensions/NAME.raw` or `/var/lib/confexts/NAME.raw`.
  * @throws S5_IMAGE_INPUT; S5_OUTPUT_MISSING when there is no build of `over`

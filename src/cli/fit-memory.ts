@@ -58,17 +58,20 @@ export function mustFit(
     if (!found) {
       const onDisk = memoryNeeds(facts, 'disk')[0]
       const hints = [
-        'take something out',
+        ...(owners.length === 0 ? [] : ['take something out']),
         ...(way === 'memory' && onDisk && onDisk.mebibytes <= memory
           ? [`start it from a disk (${onDisk.mebibytes} MiB)`]
           : []),
         ...(facts.root.kind === 'overlay' ? [] : ['boot: overlay']),
-        'or give guests more memory',
       ]
+      const last = `${hints.length === 0 ? '' : 'or '}give guests more memory`
       throw new Stage5Error(
         'S5_MEMORY_SHORT',
-        `${name} does not come up with memory: ${memory}M: ${needs.map(needText).join('; ')}. Largest: ${largest(owners)}`,
-        { hint: hints.join(', '), data: { memory, way, needs: needs.map((need) => ({ ...need })) } },
+        `${name} does not come up with memory: ${memory}M: ${needs.map(needText).join('; ')}${owners.length === 0 ? '' : `. Largest: ${largest(owners)}`}`,
+        {
+          hint: [...hints, last].join(', '),
+          data: { memory, way, needs: needs.map((need) => ({ ...need })) },
+        },
       )
     }
     if (way === 'memory') words = found.words

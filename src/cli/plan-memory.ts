@@ -11,7 +11,7 @@ import { readManifest } from './manifest.ts'
 import type { DiskUsage } from './reports.ts'
 import type { World } from './world.ts'
 
-/** @throws S5_MEMORY_SHORT when the last build of these packages does not fit into what guests have */
+/** @throws S5_MEMORY_SHORT when the last build of these packages, or any base at all, does not fit into what guests have */
 export async function plannedMemory(
   world: World,
   profile: Profile,
@@ -23,7 +23,9 @@ export async function plannedMemory(
   const facts: MemoryFacts = built
     ? { base: built.base, tree: inPages(built.usage), root }
     : { base: archives(lock), tree: 3 * archives(lock), root }
-  if (built && profile.memory > 0) mustFit(profile, facts, built.usage.owners)
+  if (profile.memory > 0)
+    if (built) mustFit(profile, facts, built.usage.owners)
+    else mustFit(profile, { base: 0, tree: 0, root }, [])
   const needs = waysOf(profile).flatMap((way) => memoryNeeds(facts, way))
   const source = built
     ? ' (as the last build of these packages measured)'

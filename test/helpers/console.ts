@@ -65,6 +65,8 @@ const FILTERS: readonly [RegExp, string][] = [
   [/\b\d{4}-\d\d-\d\d \d\d:\d\d\b/g, '<date>'],
   [/\b\d+\.\d s\b/g, '<time>'],
   [/^ +(?=<size>)/gm, ''],
+  // What the kernel of a guest complains about on a busy host.
+  [/^ *\[ *\d+\.\d{6}\] .*\n/gm, ''],
   [/^SYSLINUX \d.*$/gm, 'SYSLINUX <banner>'],
 ]
 

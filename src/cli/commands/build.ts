@@ -10,6 +10,7 @@ import { readManifest } from '../manifest.ts'
 import { loadRecipe } from '../recipe.ts'
 import { mebibytes } from '../render/progress.ts'
 import { shownPath } from '../world.ts'
+import { wantedImages } from '../wanted-images.ts'
 
 export const build: Command = {
   name: 'build',
@@ -34,10 +35,11 @@ export const build: Command = {
   ],
   run: async (world, words) => {
     const recipe = await loadRecipe(world, words.arguments[0] as string)
-    const settled = await settledLock(world, recipe.profile, plan)
     const formats = listOption(words, 'format')
     const images = formats.map((format) => ({ format, options: {} }))
     const wanted = formats.length === 0 ? recipe : { ...recipe, profile: { ...recipe.profile, images } }
+    wantedImages(wanted.profile)
+    const settled = await settledLock(world, recipe.profile, plan)
     const { lock, directory } = await buildProfile(world, wanted, settled)
     const isVerified = words.options['verifyIncremental'] === true
     const verified = isVerified ? await verifyIncremental(world, wanted, settled, directory) : undefined

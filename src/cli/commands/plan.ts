@@ -11,6 +11,7 @@ import { openPhases, printOpenPhases } from '../open-phases.ts'
 import { plannedMemory } from '../plan-memory.ts'
 import { loadRecipe } from '../recipe.ts'
 import { mebibytes } from '../render/progress.ts'
+import { wantedImages } from '../wanted-images.ts'
 
 export const plan: Command = {
   name: 'plan',
@@ -20,6 +21,7 @@ export const plan: Command = {
   examples: ['stage5 plan www-nginx', 'stage5 plan www-nginx --update'],
   run: async (world, words) => {
     const { profile } = await loadRecipe(world, words.arguments[0] as string)
+    wantedImages(profile)
     const update = words.options['update'] === true
     const before = await readLock(world, profile.name)
     const { lock: after, isNew } = update
