@@ -1,4 +1,5 @@
 /** The resolver as a library: plain data in, plain data out, nothing fetched. */
+import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { gunzipSync, zstdDecompressSync } from 'node:zlib'
 import { Stage5Error } from '../base/errors.ts'
@@ -210,21 +211,40 @@ type Told =
 const MAX_INDEX = 512 * 2 ** 20
 
 /**
- * A `Packages` file, plain or compressed by gzip or zstd.
+ * A `Packages` file, plain or compressed by gzip, zstd or xz; for the last the program xz is run.
  * @throws S5_UNIVERSE_INVALID, S5_INDEX_REFUSED
  */
 export function readPackagesIndex(path: string): GentooIndex & RawIndex {
-  let bytes: Uint8Array
+  let bytes: Uint8Array | undefined
   try {
-    bytes = readFileSync(path)
+    bytes = readFileSync(path) as Uint8Array
     const limit = { maxOutputLength: MAX_INDEX }
     if (bytes[0] === 0x1f && bytes[1] === 0x8b) bytes = gunzipSync(bytes, limit)
     else if (bytes[0] === 0x28 && bytes[1] === 0xb5) bytes = zstdDecompressSync(bytes, limit)
+    else if (bytes[0] === 0xfd && bytes[1] === 0x37) bytes = unxz(bytes)
   } catch (error) {
     const { code = 'damaged' } = error as NodeJS.ErrnoException
-    throw new Stage5Error('S5_UNIVERSE_INVALID', `the index ${path} cannot be read: ${code}`, {
+    const isUnpacked = bytes !== undefined && code === 'ENOENT'
+    const reason = isUnpacked ? 'the program xz is not installed' : code
+    throw new Stage5Error('S5_UNIVERSE_INVALID', `the index ${path} cannot be read: ${reason}`, {
+      ...(isUnpacked && { hint: 'apt-get install xz-utils' }),
       cause: error,
     })
   }
   return parseGentooIndex(path, bytes)
+}
+
+/** @see formats.md 3.1 for the bound of memory */
+function unxz(bytes: Uint8Array): Uint8Array {
+  const words = ['-dc', '-q', '--memlimit-decompress=512MiB']
+  try {
+    return execFileSync('xz', words, {
+      input: bytes,
+      maxBuffer: MAX_INDEX,
+      stdio: ['pipe', 'pipe', 'ignore'],
+    })
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    throw Object.assign(new Error('xz'), { code: code === 'ENOENT' ? code : 'damaged', cause: error })
+  }
 }

@@ -1,5 +1,6 @@
 /** The resolver as others use it: functions of src/index.ts over plain data. */
 import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -40,7 +41,11 @@ test('the same index as text, as a file and compressed gives the same answer', (
     file('Packages', Buffer.from(TEXT)),
     file('Packages.gz', gzipSync(TEXT)),
     file('Packages.zst', zstdCompressSync(TEXT)),
+    file('Packages.xz', execFileSync('xz', ['-c'], { input: TEXT })),
   ]
+  const torn = file('torn.xz', execFileSync('xz', ['-c'], { input: TEXT }).subarray(0, 60))
+  const refused = resolve({ indexes: [torn], atoms: ['dev-lang/php'] })
+  assert.match(refused.ok ? '' : refused.message, /torn\.xz cannot be read: damaged/)
   const use = [{ atom: 'dev-lang/php', use: ['fpm', '-apache2'] }]
   const answers = forms.map((index) =>
     resolve({ indexes: [index], atoms: ['dev-lang/php'], packageUse: use }),
