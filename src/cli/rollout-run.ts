@@ -34,6 +34,7 @@ export async function runFleet(world: World, words: Words, fleet: Fleet, until?:
   let isApproved = await approvalCheck(world, await approvers())
   let readAt = monotonicMs()
   let gates = new Map<string, string>()
+  let pinned = new Set<string>()
   let told = ''
   const stop = new AbortController()
   const history = textOption(words, 'history')
@@ -57,11 +58,14 @@ export async function runFleet(world: World, words: Words, fleet: Fleet, until?:
             isApproved = await approvalCheck(world, await approvers())
             readAt = monotonicMs()
           }
-          gates = new Map((await generationsOf(world)).map((one) => [one.name, bootedWhy(one)]))
+          const all = await generationsOf(world)
+          gates = new Map(all.map((one) => [one.name, bootedWhy(one)]))
+          pinned = new Set(all.filter((one) => one.pinned).map(({ name }) => name))
           return await driverGenerations(world)
         },
         openDriver: (group) => groupDriver(world, group),
         guestOf: (group, name) => driverGuest(group, specOf(group, name)),
+        isPinned: (name) => pinned.has(name),
         bootedGate: (name) => gates.get(name) ?? `generation ${name} is not known here`,
         isApproved: (...words) => isApproved(...words),
         limit: pLimit(CALLS),

@@ -14,10 +14,11 @@ import type { Batch, RolloutMove, View } from '../fleet/view.ts'
 import type { Moment } from '../fleet/windows.ts'
 import { now } from '../host/clock.ts'
 import type { Group } from '../resolve/group.ts'
+import { collectOld, type Collector } from './collector.ts'
 import type { DriverGeneration, DriverGuest, GuestDriver } from './driver.ts'
 import { followFleet } from './follow.ts'
 import { type CallDriver, perform, type Performer } from './performer.ts'
-import { watchGuests, type Watcher } from './watcher.ts'
+import { watchGuests, type Watcher, within } from './watcher.ts'
 
 /** Named places at which tests stop a controller (rollout.md 4.3, S5). */
 export type FaultPoint = 'after-read' | 'before-transact' | 'before-call' | 'during-call' | 'after-report'
@@ -30,6 +31,8 @@ export interface ControllerOptions {
   readonly openDriver: (group: Group) => GuestDriver
   readonly guestOf: (group: Group, name: string) => DriverGuest
   readonly bootedGate: (generation: string) => string
+  /** Absent: none is. Pinned ones stay on guests. */
+  readonly isPinned?: (generation: string) => boolean
   readonly isApproved: (rollout: RolloutDocument, approval: Approval) => boolean
   /** Bounds calls to drivers. */
   readonly limit: Limit
@@ -86,6 +89,11 @@ async function leadOn(options: ControllerOptions, leadership: Leadership): Promi
   const drivers = openDrivers(options)
   const performer = openPerformer(options, drivers, signal, bell.ring)
   const watcher = watchGuests(drivers.status, { limit: options.limit, callMs: STATUS_MS, signal })
+  const collector = collectOld({
+    collect: (guest, keep) => within(CALL_MS, signal, (stop) => drivers.collect(guest, keep, stop)),
+    limit: options.limit,
+    isPinned: options.isPinned ?? (() => false),
+  })
   const fleet = followFleet({ engine, prefix: PREFIX, signal, ring: bell.ring, listMs: LIST_MS })
   try {
     while (!signal.aborted) {
@@ -96,11 +104,15 @@ async function leadOn(options: ControllerOptions, leadership: Leadership): Promi
           drivers,
           performer,
           watcher,
+          collector,
           signal,
         })
         if (refused > 0) fleet.doubt()
         await fleet.reach(revision, REACH_MS)
-        if (isDone && performer.running() === 0) return 'done'
+        if (isDone && performer.running() === 0) {
+          await collector.idle()
+          return 'done'
+        }
       } catch (error) {
         if (signal.aborted) break
         onlyUnavailable(error)
@@ -113,6 +125,7 @@ async function leadOn(options: ControllerOptions, leadership: Leadership): Promi
   } finally {
     end.abort()
     await performer.stop()
+    await collector.idle()
     await fleet.end()
   }
 }
@@ -121,6 +134,7 @@ interface Hands {
   readonly drivers: Drivers
   readonly performer: Performer
   readonly watcher: Watcher
+  readonly collector: Collector
   readonly signal: AbortSignal
 }
 
@@ -128,11 +142,12 @@ async function pass(
   options: ControllerOptions,
   leadership: Leadership,
   documents: Documents,
-  { drivers, performer, watcher, signal }: Hands,
+  { drivers, performer, watcher, collector, signal }: Hands,
 ): Promise<{ readonly isDone: boolean; readonly refused: number; readonly revision: bigint }> {
   const { engine, pollMs, observeMs, onPass } = options
   const [groups, generations] = await Promise.all([options.groups(), options.generations()])
   drivers.use(groups, generations)
+  collector.look({ groups, ...documents }, generations)
   await options.at?.('after-read')
   const { moving, others } = toObserve({ groups, ...documents })
   await watcher.refresh(moving, pollMs / 2, pollMs)
@@ -250,6 +265,7 @@ interface Drivers {
   use(groups: ReadonlyMap<string, Group>, generations: ReadonlyMap<string, DriverGeneration>): void
   readonly status: Parameters<typeof watchGuests>[0]
   readonly call: CallDriver
+  readonly collect: (guest: string, keep: readonly string[], signal: AbortSignal) => Promise<void>
 }
 
 function openDrivers({ openDriver, guestOf }: ControllerOptions): Drivers {
@@ -279,6 +295,10 @@ function openDrivers({ openDriver, guestOf }: ControllerOptions): Drivers {
     status: async (name, signal) => {
       const { driver, guest } = at(name)
       return await driver.status(guest, signal)
+    },
+    collect: async (name, keep, signal) => {
+      const { driver, guest } = at(name)
+      await driver.collect(guest, keep, signal)
     },
     call: async (action, signal) => {
       const { driver, guest } = at(action.guest)
