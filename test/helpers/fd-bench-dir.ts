@@ -58,13 +58,18 @@ export function openBench(
 ): Omit<Bench, keyof AsyncDisposable> {
   const folder = realpathSync(given)
   const data = [{ name: 'log', label: 'log', file: 'log.ext4', size: 8_388_608, paths: ['/var/log'] }]
+  // A guest whose areas cannot be mounted does not start.
+  const areas = [
+    { name: 'cache', size: 65_536, paths: ['/var/cache'], kind: 'tmpfs' },
+    { name: 'fixed', size: 0, paths: ['/srv/fixed'], kind: 'immutable' },
+  ]
   if (!existsSync(join(folder, 'trees'))) {
     tree(folder, '1', START)
     tree(folder, '2', START)
     tree(folder, '3', '#!/bin/sh\nexit 3\n')
   }
   const [first, second, broken] = ['1', '2', '3'].map((version) =>
-    makeOutput(folder, Number(version), { version, boot: { data } }),
+    makeOutput(folder, Number(version), { version, boot: { data, areas } }),
   ) as [Bench['first'], Bench['first'], Bench['first']]
   const { driver: usual } = DIR_GROUP
   const toys: Group = { ...DIR_GROUP, driver: { ...usual, options: { ...usual.options, run: program } } }

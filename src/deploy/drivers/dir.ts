@@ -12,7 +12,7 @@ import type { DirOptions } from '../../resolve/shape-driver.ts'
 import { filled } from '../../resolve/template.ts'
 import type { DriverGeneration, GuestDriver } from '../driver.ts'
 import { type Backend, hostedDriver } from './hosted.ts'
-import { readOutput } from './output.ts'
+import { type GuestOutput, readOutput } from './output.ts'
 import type { DriverPlaces } from './qemu.ts'
 import { consoleTail, imageLine } from './running.ts'
 import { seedList, seedOf } from './seed.ts'
@@ -37,6 +37,13 @@ export function dirDriver(
 
     prepare: async (guest, folder, generation, directory, signal) => {
       const { image, boot } = await readOutput(generation)
+      const overlay = boot.data.find(({ kind }) => kind === 'overlay')
+      if (overlay)
+        throw new Stage5Error(
+          'S5_IMAGE_INPUT',
+          `${generation.name}: the data area ${overlay.name} is an overlay, which only virtual machines have`,
+          { hint: 'write on: disk, or use the driver qemu', data: { area: overlay.name } },
+        )
       const tree = join(directory, 'root')
       if (!existsSync(tree)) {
         const fresh = `${tree}.new`
@@ -60,6 +67,7 @@ export function dirDriver(
           binds.push(`mkdir -p ${shellWord(`run/root${path}`)}`)
           binds.push(`mount --bind ${shellWord(`data/${name}${path}`)} ${shellWord(`run/root${path}`)}`)
         }
+      for (const area of boot.areas ?? []) binds.push(...areaLines(area))
       const merged = folder.file('run', 'root')
       const argv = options.run.map((word) => filled(word, { ...guest.values, root: merged }))
       const program = argv.length === 0 ? 'exec sleep infinity' : `exec ${argv.map(shellWord).join(' ')}`
@@ -127,6 +135,25 @@ export function dirDriver(
   }
   const driver = hostedDriver(backend, { root, checks: group.health })
   return process.getuid?.() === 0 ? driver : { ...driver, switchTo: () => Promise.reject(needsRoot()) }
+}
+
+/** Areas in the host's memory, filled from the base at each start, and those that nobody may write to. */
+function areaLines({ name, size, paths, kind }: NonNullable<GuestOutput['boot']['areas']>[number]): string[] {
+  const memory = `run/area/${name}`
+  const mounts = paths.flatMap((path) => {
+    const at = shellWord(`run/root${path}`)
+    if (kind === 'immutable')
+      return [`mkdir -p ${at}`, `mount --bind ${at} ${at}`, `mount -o remount,bind,ro ${at}`]
+    const own = shellWord(`${memory}${path}`)
+    return [
+      `mkdir -p ${at} ${shellWord(dirname(`${memory}${path}`))}`,
+      `cp -a ${at} ${own}`,
+      `mount --bind ${own} ${at}`,
+    ]
+  })
+  if (kind === 'immutable') return mounts
+  const place = shellWord(memory)
+  return [`mkdir -p ${place}`, `mount -t tmpfs -o mode=0755,size=${size} tmpfs ${place}`, ...mounts]
 }
 
 /** A guest's own copy of what the base has there, owners and modes included; whole or not there. */
