@@ -22,7 +22,7 @@ export async function loadGroups(world: World, folder = 'groups'): Promise<reado
   const directory = resolve(world.directory, folder)
   const names = await readdir(directory).catch((cause: NodeJS.ErrnoException) => {
     if (cause.code !== 'ENOENT' && cause.code !== 'ENOTDIR') throw cause
-    throw new Stage5Error('S5_FILE_MISSING', `there is no folder of groups ${shownPath(directory)}`, {
+    throw new Stage5Error('S5_FILE_MISSING', `there is no folder of groups: ${shownPath(directory)}`, {
       cause,
       hint: 'write groups/NAME.yaml, or name the folder with --groups',
       data: { folder: directory },
