@@ -45,7 +45,7 @@ export async function until(
     const seen = await driver.status(guest, signal)
     if (wanted(seen)) return seen
     if (performance.now() > end) assert.fail(`waited in vain; the last status: ${JSON.stringify(seen)}`)
-    await sleep(100, undefined, { signal })
+    await sleep(300, undefined, { signal })
   }
 }
 

@@ -39,6 +39,8 @@ export interface Backend {
     signal: AbortSignal,
   ): Promise<{ readonly running: string } | { readonly unknown: string }>
   health(guest: DriverGuest, folder: GuestFolder, started: Started): HealthSources
+  /** Makes sure that nothing of it runs on, where the process that was ended only watched it. */
+  ended?(guest: DriverGuest): Promise<void>
   /** Takes away what stands outside of the guest's folder. */
   forget?(guest: DriverGuest): Promise<void>
 }
@@ -164,6 +166,7 @@ export function hostedDriver(backend: Backend, { root, checks }: HostedOptions):
       await folder.exclusively(signal, async () => {
         await writeFile(folder.file('stopped'), '')
         await halt(guest, folder, signal)
+        await backend.ended?.(guest)
       })
     },
 

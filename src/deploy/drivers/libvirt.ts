@@ -68,6 +68,11 @@ export function libvirtDriver(
 
     health: (_, folder) => ({ console: () => consoleTail(folder) }),
 
+    ended: async ({ name }) => {
+      const state = await virsh(['domstate', name])
+      if (state !== undefined && !/^(?:shut off|crashed)/.test(state)) await virsh(['destroy', name])
+    },
+
     forget: async ({ name }) => {
       await virsh(['undefine', name])
       if ((await virsh(['domuuid', name])) === undefined) return
