@@ -105,7 +105,11 @@ export function openBench(given: string): QemuBench {
     port: number
   }
   const toys = qemuGroup(port, {
-    templates: { hostname: '{name}.example', 'ssh-host-keys': 'make' },
+    templates: {
+      hostname: '{name}.example',
+      'ssh-host-keys': 'make',
+      network: 'ip=10.0.2.15/24 gateway=10.0.2.2 dns=10.0.2.99',
+    },
     secrets: { '/etc/toy.key': 'secret-{name}' },
     data: { keep: 32 * 2 ** 20 },
   })

@@ -43,7 +43,11 @@ test('a guest has its own name, machine-id, keys and secrets, and none of them s
     const own = guestFolder(join(folder, '.stage5/guests'), guest.name)
     const said = await typed(
       own.file('run', 'console.sock'),
-      'hostname; cat /etc/machine-id /etc/toy.key; ls -l /etc/toy.key | cut -c1-10; df -m /srv/keep | tail -1',
+      [
+        'hostname; cat /etc/machine-id /etc/toy.key; ls -l /etc/toy.key | cut -c1-10; df -m /srv/keep | tail -1',
+        'cat /run/resolv.conf; pidof udhcpc || echo static; ip -o -4 route show default | cut -d " " -f1-3',
+        'cat /etc/ssh/ssh_host_ed25519_key.pub; ls -l /etc/ssh/ssh_host_ed25519_key | cut -c1-10',
+      ].join('; '),
     )
     const lines = said.trim().split('\n')
     const id = own.read('machine-id')
@@ -51,6 +55,10 @@ test('a guest has its own name, machine-id, keys and secrets, and none of them s
     assert.deepEqual(lines.slice(0, 4), ['toy-1.example', id, 'the secret of toy-1', '-rw-------'])
     const megabytes = Number(/\s(\d+)\s/.exec(lines[4] as string)?.[1])
     assert.ok(megabytes > 20, `the group made the disk larger than 16 MiB: ${lines[4]}`)
+    assert.deepEqual(lines.slice(5), [
+      ...['nameserver 10.0.2.99', 'static', 'default via 10.0.2.2'],
+      ...[own.read('ssh/ssh_host_ed25519_key.pub'), '-rw-------'],
+    ])
     await driver.prepare(guest, first, t.signal)
     assert.equal(own.read('machine-id'), id)
   } finally {
@@ -60,6 +68,9 @@ test('a guest has its own name, machine-id, keys and secrets, and none of them s
   const secrets = [
     'the secret of toy-1',
     readFileSync(join(folder, '.stage5/guests/toy-1/machine-id'), 'utf8').trim(),
+    readFileSync(join(folder, '.stage5/guests/toy-1/ssh/ssh_host_ed25519_key'), 'utf8').split(
+      '\n',
+    )[1] as string,
   ]
   for (const name of readdirSync(first.directory)) {
     const path = join(first.directory, name)
