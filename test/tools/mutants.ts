@@ -1,11 +1,13 @@
 /**
  * `npm run mutants`: small wrong changes, each of which must fail a test.
  *
- * Works in a copy of the checkout, one mutant at a time; ends with the list of those that nobody noticed.
+ * Works in copies of the checkout, one for each processor, one mutant at a time in each; ends with the list of those
+ * that nobody noticed.
  */
-import { spawnSync } from 'node:child_process'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { availableParallelism, tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 
 interface Mutant {
@@ -197,42 +199,76 @@ const MUTANTS: readonly Mutant[] = [
 ]
 
 const top = resolve(import.meta.dirname, '../..')
-const directory = mkdtempSync(join(tmpdir(), 'stage5-mutants-'))
-let alive = 0
+const work = mkdtempSync(join(tmpdir(), 'stage5-mutants-'))
+const started = performance.now()
+const problems: string[] = []
+let isTried = false
 
-try {
+/** A checkout for one mutant at a time. */
+function copyTo(directory: string): string {
   for (const name of ['src', 'test', 'profiles', 'repos', 'stages', 'package.json', 'README.md'])
     cpSync(join(top, name), join(directory, name), { recursive: true })
   symlinkSync(join(top, 'node_modules'), join(directory, 'node_modules'))
-  for (const mutant of MUTANTS) judge(mutant)
-} finally {
-  rmSync(directory, { recursive: true, force: true })
+  return directory
 }
 
-function judge({ file, search, replace, tests }: Mutant): void {
+/** Ends at the first test that fails. @returns whether all passed, and there were some */
+async function passes(directory: string, tests: string): Promise<boolean> {
+  const words = ['--test', '--test-isolation=none', '--test-timeout=240000', '--test-reporter=tap', tests]
+  const child = spawn(process.execPath, words, { cwd: directory, stdio: ['ignore', 'pipe', 'ignore'] })
+  const timer = setTimeout(() => child.kill('SIGKILL'), 300_000)
+  const ended = once(child, 'close')
+  let text = ''
+  for await (const bytes of child.stdout) {
+    text += String(bytes)
+    if (/^ *not ok /m.test(text)) child.kill('SIGKILL')
+  }
+  const [code] = (await ended) as [number | null]
+  clearTimeout(timer)
+  return code === 0 && /^ *ok /m.test(text)
+}
+
+async function judge(directory: string, { file, search, replace, tests }: Mutant): Promise<void> {
   const path = join(directory, 'src', file)
   const before = readFileSync(path, 'utf8')
   const after = before.replace(search, () => replace)
   if (after === before) {
-    alive++
-    console.error(`src/${file}: nothing to replace: ${search}`)
+    problems.push(`src/${file}: nothing to replace: ${search}`)
     return
   }
   writeFileSync(path, after)
-  const { status } = spawnSync(
-    process.execPath,
-    ['--test', '--test-isolation=none', '--test-timeout=60000', tests],
-    {
-      cwd: directory,
-      stdio: 'ignore',
-      timeout: 120_000,
-    },
-  )
+  if (await passes(directory, tests))
+    problems.push(`src/${file}: nobody noticed ${JSON.stringify(search)} -> ${JSON.stringify(replace)}`)
   writeFileSync(path, before)
-  if (status !== 0) return
-  alive++
-  console.error(`src/${file}: nobody noticed ${JSON.stringify(search)} -> ${JSON.stringify(replace)}`)
 }
 
-console.log(`mutants: ${MUTANTS.length - alive} noticed, ${alive} alive`)
-process.exitCode = alive > 0 ? 1 : 0
+try {
+  const copies = Array.from({ length: Math.min(availableParallelism(), 8) }, (_, at) =>
+    copyTo(join(work, `${at}`)),
+  )
+  const each = async <T>(items: readonly T[], body: (directory: string, item: T) => Promise<void>) => {
+    const left = items.values()
+    await Promise.all(
+      copies.map(async (directory) => {
+        for (const item of left) await body(directory, item)
+      }),
+    )
+  }
+  // A test that fails without a mutant would notice every one of them.
+  await each([...new Set(MUTANTS.map(({ tests }) => tests))], async (directory, tests) => {
+    if (!(await passes(directory, tests))) problems.push(`${tests} fails without any mutant`)
+  })
+  isTried = problems.length === 0
+  if (isTried) await each(MUTANTS, judge)
+} finally {
+  rmSync(work, { recursive: true, force: true })
+}
+
+for (const problem of problems.sort()) console.error(problem)
+const seconds = Math.round((performance.now() - started) / 1000)
+console.log(
+  isTried
+    ? `mutants: ${MUTANTS.length - problems.length} of ${MUTANTS.length} noticed in ${seconds} s`
+    : `mutants: none tried, the tests fail without them (${seconds} s)`,
+)
+process.exitCode = problems.length > 0 ? 1 : 0
