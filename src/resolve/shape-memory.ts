@@ -61,7 +61,11 @@ function publicKey(): Shape<string> {
 export const config: Field<ConfigSpec> = group(
   'a map with keys, mode and urls',
   {
-    keys: stack(publicKey(), { nameOf: String, negative: true }, 'Public keys whose config packages guests apply.'),
+    keys: stack(
+      publicKey(),
+      { nameOf: String, negative: true },
+      'Public keys whose config packages guests apply.',
+    ),
     mode: scalar(
       oneOf('immutable', 'ephemeral', 'persistent'),
       'ephemeral' as const,
