@@ -279,8 +279,7 @@ async function* throughTool(
   try {
     if (stdout) for await (const chunk of stdout) yield chunk as Uint8Array
     if (taken) {
-      using _watch = taken.watch(bytes, () => child.kill('SIGKILL'))
-      await closed
+      await taken.watched(bytes, () => child.kill('SIGKILL'), closed)
       yield* taken.chunks(bytes)
     }
     const [code, killer] = await closed
@@ -302,8 +301,8 @@ async function* throughTool(
 
 interface Unnamed extends Disposable {
   readonly fd: number
-  /** Looks now and then whether more than `bytes` were written. */
-  watch(bytes: number, tooMany: () => void): Disposable
+  /** Waits for `end`, and looks now and then whether more than `bytes` were written. */
+  watched(bytes: number, tooMany: () => void, end: Promise<unknown>): Promise<void>
   /** Everything, or a little more than `bytes`. */
   chunks(bytes: number): Generator<Uint8Array>
 }
@@ -317,11 +316,15 @@ function openUnnamed(folder: string): Unnamed {
   unlinkSync(path)
   return {
     fd,
-    watch: (bytes, tooMany) => {
+    watched: async (bytes, tooMany, end) => {
       const timer = setInterval(() => {
         if (fstatSync(fd).size > bytes) tooMany()
       }, WATCH_MS)
-      return { [Symbol.dispose]: () => clearInterval(timer) }
+      try {
+        await end
+      } finally {
+        clearInterval(timer)
+      }
     },
     chunks: function* (bytes) {
       for (let at = 0; at <= bytes; ) {

@@ -149,7 +149,7 @@ export function driver(): Shape<Group['driver']> {
     const members = [{ key: 'kind', at: node, value: named }]
     const found = SHAPES[chosen].decode(node.kind === 'map' ? node : { ...node, kind: 'map', members }, to)
     if (!found) return undefined
-    const { kind: _, ...options } = found
+    const options = Object.fromEntries(Object.entries(found).filter(([key]) => key !== 'kind'))
     return { kind: chosen, options }
   }
   return {
