@@ -73,16 +73,6 @@ test('exec: a command that is busy, wrong, slow or missing says so, and is never
   )
 })
 
-test('guests that pull have no driver here', () => {
-  using folder = temporaryDirectory()
-  const pulling = { ...execGroup(folder.path), driver: { kind: 'pull' as const, options: {} } }
-  const options = { directory: folder.path, checkout: () => Promise.reject(new Error('unused')) }
-  assert.throws(
-    () => openDriver(pulling, options),
-    (error) => isStage5Error(error, 'S5_DRIVER_NONE'),
-  )
-})
-
 test('an output that is not what its generation says is refused before anything starts', async (t) => {
   using folder = temporaryDirectory()
   const { driver, guest, first } = openDir(folder.path)
