@@ -238,7 +238,13 @@ async function findKnown(world: World, text: string): Promise<Known> {
     first
       ? `${JSON.stringify(text)} is ${found.length} generations: ${found.map(({ line, name }) => `${line}/${name}`).join(', ')}`
       : `there is no generation ${JSON.stringify(text)}; ${lines.length === 0 ? 'nothing was built yet' : `lines: ${lines.join(', ')}`}`,
-    { hint: first ? 'name the line: LINE/g<number>' : 'stage5 generations' },
+    {
+      hint: first
+        ? 'name the line: LINE/g<number>'
+        : lines.length === 0
+          ? 'stage5 build PROFILE'
+          : 'stage5 generations',
+    },
   )
 }
 

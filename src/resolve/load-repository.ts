@@ -173,7 +173,10 @@ const spec = refined(repository, (value, node, to): Omit<RepositorySpec, 'name' 
     return gentoo && { ...rest, from: 'listed', gentoo, ...(builder && { builder }) }
   }
   const wrong = gentooOnly.find(written)
-  if (wrong) return to.report(at(wrong), `the key "${wrong}" belongs to kind: gentoo`)
+  if (wrong) {
+    const instead = wrong === 'uri' && rest.kind === 'native' ? '; kind: native has "url"' : ''
+    return to.report(at(wrong), `the key "${wrong}" belongs to kind: gentoo${instead}`)
+  }
   if (value.from === 'binrepos') return to.report(at('from'), 'from: binrepos belongs to kind: gentoo')
   if (rest.kind === 'native') {
     const wrong = debianOnly.find(written)

@@ -195,6 +195,11 @@ for (const [what, text, message] of [
     '2:17: expected an http, https or file address',
   ],
   ['a suite that climbs', 'kind: debian\nsuites: [../x]', '2:10: expected the name of a suite'],
+  [
+    'the address of the other kind',
+    'kind: native\nuri: a',
+    '2:1: the key "uri" belongs to kind: gentoo; kind: native has "url"',
+  ],
   ['native without an address', 'kind: native', '1:1: expected the key "url" for kind: native'],
   [
     'native with suites',
