@@ -32,8 +32,12 @@ cut_console() {
   while sleep 20 && kill -0 "$1" 2>/dev/null; do
     [ "$(stat -c %s run/console.log 2>/dev/null || echo 0)" -gt ${CONSOLE_MOST} ] || continue
     [ -e run/console.head ] || { head -c 1048576 run/console.log >run/.head.new && mv run/.head.new run/console.head; }
-    tail -c ${CONSOLE_KEPT} run/console.log >run/.tail.new && : >run/console.log && cat run/.tail.new >>run/console.log
-    rm -f run/.tail.new
+    tail -c ${CONSOLE_KEPT} run/console.log >run/.tail.new && mv run/.tail.new run/console.tail || continue
+    : >run/console.log
+    cat run/console.tail >>run/console.log
+    # Whoever read the log while it was empty finds the end here.
+    sleep 1
+    rm -f run/console.tail
   done
 }
 while [ ! -e stopped ]; do
@@ -51,7 +55,7 @@ while [ ! -e stopped ]; do
     generation=$(readlink good) || break
   fi
   boot=$(cat /proc/sys/kernel/random/uuid)
-  rm -f run/console.head
+  rm -f run/console.head run/console.tail
   [ -e run/console.log ] && mv run/console.log run/console.old
   began=$(cut -d. -f1 /proc/uptime)
   setsid sh "$generation/run" "$boot" </dev/null >>run/output.log 2>&1 &

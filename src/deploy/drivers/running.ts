@@ -19,9 +19,14 @@ export async function consoleHead(folder: GuestFolder): Promise<string> {
   )
 }
 
-/** Everything that the console showed since the guest started, or the last 4 MiB of it. */
+/**
+ * Everything that the console showed since the guest started, or the last 4 MiB of it. While the keeper cuts the log its
+ * end stands in `console.tail`, from before the log is emptied until a second after it is filled again.
+ */
 export async function consoleTail(folder: GuestFolder): Promise<string | undefined> {
-  return await part(folder, 'console.log', TAIL, true)
+  const shown = await part(folder, 'console.log', TAIL, true)
+  const cut = await part(folder, 'console.tail', TAIL, true)
+  return shown === undefined ? cut : (cut ?? '') + shown
 }
 
 const FAILURE = /stage5: cannot boot: .*|Kernel panic - .*/
