@@ -3,7 +3,8 @@ import { lstat, mkdir, readdir, readFile, readlink, rename, stat, writeFile } fr
 import { basename, dirname, join } from 'node:path'
 import { gunzipSync, gzipSync } from 'node:zlib'
 import { printable, Stage5Error } from '../base/errors.ts'
-import { CPIO_TYPE, cpioHeader, cpioPadding, cpioTrailer } from '../format/cpio.ts'
+import { cpioHeader, cpioPadding, cpioTrailer } from '../format/cpio.ts'
+import { FILE_TYPE } from '../format/file-type.ts'
 import { signifySignature } from '../format/signify.ts'
 import { tarHeader, tarPadding, tarTrailer } from '../format/tar-write.ts'
 import type { TarType } from '../format/tar.ts'
@@ -168,8 +169,8 @@ export function seedArchive(text: string, date: number): Uint8Array {
   const member = (name: string, ino: number, mode: number, size: number): Uint8Array =>
     cpioHeader({ name, ino, mode, uid: 0, gid: 0, nlink: 1, mtime: date, size, ...device })
   const parts = [
-    member('etc', 1, CPIO_TYPE.dir | 0o755, 0),
-    member('etc/seed', 2, CPIO_TYPE.file | 0o644, bytes.length),
+    member('etc', 1, FILE_TYPE.dir | 0o755, 0),
+    member('etc/seed', 2, FILE_TYPE.file | 0o644, bytes.length),
     bytes,
     cpioPadding(bytes.length),
   ]

@@ -1,12 +1,10 @@
 /** The archives of an initrd as the tree that the kernel makes of them: a later archive wins, name by name. */
 import { printable, refuse } from '../base/errors.ts'
-import { CPIO_TYPE, type CpioEntry } from '../format/cpio.ts'
+import type { CpioEntry } from '../format/cpio.ts'
+import { fileTypeOf } from '../format/file-type.ts'
 import type { Contents } from '../tree/contents.ts'
 import { type Entry, type Inode, parentOf, type Tree, treeOf, type TreePath } from '../tree/tree.ts'
 
-const TYPES: ReadonlyMap<number, Inode['type']> = new Map(
-  Object.entries(CPIO_TYPE).map(([type, bits]) => [bits, type as Inode['type']]),
-)
 /** As in Linux (path_resolution(7)). */
 const MAX_LINKS = 40
 
@@ -23,7 +21,7 @@ export async function treeOfArchives(
   for (const [nth, segment] of segments.entries()) {
     const linked = new Map<number, CpioEntry[]>()
     for (const member of segment) {
-      const type = TYPES.get(member.mode & 0o170000)
+      const type = fileTypeOf(member.mode)
       if (!type)
         throw refuse('bad-type', file, `${printable(member.name)} has mode ${member.mode.toString(8)}`)
       const path = placeOf(member.name, entries, file)

@@ -4,6 +4,7 @@
  */
 import { type Digest, digestOf } from '../base/digest.ts'
 import { printable, Stage5Error } from '../base/errors.ts'
+import { FILE_TYPE } from '../format/file-type.ts'
 import {
   baseOf,
   comparePaths,
@@ -194,7 +195,7 @@ export function debugfsScript(plan: DataDiskPlan, fileOf: (content: Digest | Xat
     for (const [attribute, value] of inode.xattrs ?? [])
       say('ea_set', '-f', quoted(fileOf({ value })), name, quoted(attribute))
     if (inode.type !== 'dir' && names.get(inode) !== 1) set('links_count', `${names.get(inode)}`)
-    set('mode', `0${(TYPE_BITS[inode.type] | inode.mode).toString(8)}`)
+    set('mode', `0${(FILE_TYPE[inode.type] | inode.mode).toString(8)}`)
     set('uid', `${inode.uid}`)
     set('gid', `${inode.gid}`)
     for (const field of ['atime', 'ctime', 'mtime', 'crtime']) set(field, `@${inode.mtime}`)
@@ -206,16 +207,6 @@ export function debugfsScript(plan: DataDiskPlan, fileOf: (content: Digest | Xat
 export interface XattrValue {
   readonly value: string
 }
-
-const TYPE_BITS = {
-  file: 0o100000,
-  dir: 0o040000,
-  symlink: 0o120000,
-  char: 0o020000,
-  block: 0o060000,
-  fifo: 0o010000,
-  socket: 0o140000,
-} as const
 
 /** A word for debugfs: in double quotes, where only a double quote needs care and is written twice. */
 function quoted(word: string): string {

@@ -5,7 +5,8 @@
 import { promisify } from 'node:util'
 import { constants, gzipSync, zstdCompress } from 'node:zlib'
 import { printable, Stage5Error } from '../base/errors.ts'
-import { CPIO_TYPE, cpioHeader, cpioPadding, cpioTrailer } from '../format/cpio.ts'
+import { cpioHeader, cpioPadding, cpioTrailer } from '../format/cpio.ts'
+import { FILE_TYPE } from '../format/file-type.ts'
 import { parseElf } from '../format/elf.ts'
 import { resolvePath } from '../tree/resolve-path.ts'
 import { baseOf, type Entry, type Inode, lookup, type Tree, treeOf, type TreePath } from '../tree/tree.ts'
@@ -198,7 +199,7 @@ export async function* cpioOf(
     const head = cpioHeader({
       name: name.path === '' ? '.' : name.path,
       ino: name.inode + 1,
-      mode: CPIO_TYPE[inode.type] | inode.mode,
+      mode: FILE_TYPE[inode.type] | inode.mode,
       uid: inode.uid,
       gid: inode.gid,
       nlink: inode.type === 'dir' ? 2 : nlink,

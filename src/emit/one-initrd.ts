@@ -3,7 +3,8 @@
  * `etc/cmdline`. The kernel unpacks both archives one over the other; `dd` gives each part back.
  * @see Linux Documentation/driver-api/early-userspace/buffer-format.rst
  */
-import { CPIO_TYPE, cpioHeader, cpioPadding, cpioTrailer } from '../format/cpio.ts'
+import { cpioHeader, cpioPadding, cpioTrailer } from '../format/cpio.ts'
+import { FILE_TYPE } from '../format/file-type.ts'
 
 export interface Part {
   readonly name: 'initramfs' | 'pad' | 'cpio' | 'etc/cmdline' | 'squashfs.img'
@@ -42,13 +43,13 @@ export function planOneInitrd(
 
   put(cpioPadding(at))
   const cpio = at
-  put(member('etc', CPIO_TYPE.dir | 0o755, 0))
+  put(member('etc', FILE_TYPE.dir | 0o755, 0))
   const words = Buffer.from(`${cmdline}\n`)
-  put(member('etc/cmdline', CPIO_TYPE.file | 0o644, words.length))
+  put(member('etc/cmdline', FILE_TYPE.file | 0o644, words.length))
   const text = at
   put(words)
   put(cpioPadding(words.length))
-  put(member('squashfs.img', CPIO_TYPE.file | 0o644, sizes.base))
+  put(member('squashfs.img', FILE_TYPE.file | 0o644, sizes.base))
   const base = at
   pieces.push('base')
   at += sizes.base

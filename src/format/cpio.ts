@@ -6,6 +6,7 @@
  * @see Linux Documentation/driver-api/early-userspace/buffer-format.rst
  */
 import { printable, refuse, Stage5Error } from '../base/errors.ts'
+import { FILE_TYPE } from './file-type.ts'
 
 /** One member. `name` and every other text are byte strings; all numbers are unsigned 32 bit in the format. */
 export interface CpioMember {
@@ -24,16 +25,6 @@ export interface CpioMember {
   readonly rdevMajor: number
   readonly rdevMinor: number
 }
-
-export const CPIO_TYPE = {
-  file: 0o100000,
-  dir: 0o040000,
-  symlink: 0o120000,
-  char: 0o020000,
-  block: 0o060000,
-  fifo: 0o010000,
-  socket: 0o140000,
-} as const
 
 const HEADER = 110
 const TRAILER = 'TRAILER!!!'
@@ -72,7 +63,7 @@ export function cpioHeader(member: CpioMember): Uint8Array {
   if (name === TRAILER) throw limit(shown, 'this name ends a cpio archive', name)
   if (name.length + 1 > PATH_MAX)
     throw limit(shown, `expected a name of at most ${PATH_MAX - 1} bytes, found ${name.length}`, name)
-  if ((mode & 0o170000) === CPIO_TYPE.symlink && size + 1 > PATH_MAX)
+  if ((mode & 0o170000) === FILE_TYPE.symlink && size + 1 > PATH_MAX)
     throw limit(shown, `expected a link target of at most ${PATH_MAX - 1} bytes, found ${size}`, name)
   return memberHead(member)
 }

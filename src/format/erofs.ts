@@ -4,6 +4,7 @@
  */
 import { type Struct, writeStruct } from '../base/bytes.ts'
 import { printable, Stage5Error } from '../base/errors.ts'
+import { FILE_TYPE } from './file-type.ts'
 
 export const EROFS_BLOCK = 4096
 /** Inodes are numbered by their place: `nid` counts slots of 32 bytes from the start of the image. */
@@ -101,7 +102,7 @@ export function writeErofsInode(target: Buffer, at: number, entry: ErofsInode): 
     format: EXTENDED | (tail.length > 0 ? INLINE : 0),
     // "i_xattr_icount": header of 12 bytes, then units of 4.
     xattrCount: xattrs.length === 0 ? 0 : (xattrs.length - 12) / 4 + 1,
-    mode: TYPE_BITS[inode.type] | inode.mode,
+    mode: FILE_TYPE[inode.type] | inode.mode,
     place: inode.major === undefined ? block : encodeDevice(inode.major, inode.minor ?? 0),
     ...{ size, ino: number, uid: inode.uid, gid: inode.gid, mtime: inode.mtime, nlink },
   }
@@ -114,16 +115,6 @@ export function writeErofsInode(target: Buffer, at: number, entry: ErofsInode): 
 function encodeDevice(major: number, minor: number): number {
   return ((minor & 0xff) | (major << 8) | ((minor & ~0xff) << 12)) >>> 0
 }
-
-const TYPE_BITS = {
-  file: 0o100000,
-  dir: 0o040000,
-  symlink: 0o120000,
-  char: 0o020000,
-  block: 0o060000,
-  fifo: 0o010000,
-  socket: 0o140000,
-} as const
 
 /** Prefixes of attribute names by their number; longer ones first. */
 const PREFIXES = [
@@ -161,8 +152,6 @@ export interface ErofsName {
   readonly type: ErofsType
   readonly nid: number
 }
-
-const FILE_TYPE = { file: 1, dir: 2, char: 3, block: 4, fifo: 5, socket: 6, symlink: 7 } as const
 const DIRENT = 12
 
 /**

@@ -4,7 +4,8 @@ import { test } from 'node:test'
 import { type Digest, digestOf } from '../../src/base/digest.ts'
 import { isStage5Error } from '../../src/base/errors.ts'
 import { treeOfArchives } from '../../src/emit/cpio-tree.ts'
-import { CPIO_TYPE, type CpioEntry } from '../../src/format/cpio.ts'
+import type { CpioEntry } from '../../src/format/cpio.ts'
+import { FILE_TYPE } from '../../src/format/file-type.ts'
 import { treeProblems } from '../../src/tree/check.ts'
 import { lookup, type Tree } from '../../src/tree/tree.ts'
 
@@ -15,13 +16,13 @@ const contents = {
 
 function member(
   name: string,
-  type: keyof typeof CPIO_TYPE,
+  type: keyof typeof FILE_TYPE,
   text = '',
   more: Partial<CpioEntry> = {},
 ): CpioEntry {
   const body = Buffer.from(text)
   const numbers = { ino: 1, uid: 1, gid: 2, nlink: 1, mtime: 3, rdevMajor: 0, rdevMinor: 0 }
-  return { name, mode: CPIO_TYPE[type] | 0o755, size: body.length, body, ...numbers, ...more }
+  return { name, mode: FILE_TYPE[type] | 0o755, size: body.length, body, ...numbers, ...more }
 }
 
 async function treeOf(...segments: CpioEntry[][]): Promise<Tree> {

@@ -10,7 +10,8 @@ import {
   type InitramfsOptions,
   initramfsTree,
 } from '../../src/emit/initramfs.ts'
-import { CPIO_TYPE, readCpio } from '../../src/format/cpio.ts'
+import { readCpio } from '../../src/format/cpio.ts'
+import { FILE_TYPE } from '../../src/format/file-type.ts'
 import { memoryContents } from '../../src/tree/contents.ts'
 import { type Entry, entriesOf, type Inode, lookup, type Tree, treeOf } from '../../src/tree/tree.ts'
 import { makeElf } from '../helpers/make-elf.ts'
@@ -165,14 +166,14 @@ test('an archive holds the tree: links, targets, devices and bodies', async () =
     Buffer.from(body).toString('latin1'),
   ])
   assert.deepEqual(seen, [
-    ['.', CPIO_TYPE.dir, 2, ''],
-    ['a', CPIO_TYPE.file, 2, ''],
-    ['b', CPIO_TYPE.file, 2, 'twice'],
-    ['l1', CPIO_TYPE.symlink, 2, 'a\xff'],
-    ['l2', CPIO_TYPE.symlink, 2, 'a\xff'],
-    ['null', CPIO_TYPE.char, 1, ''],
-    ['pipe', CPIO_TYPE.fifo, 1, ''],
-    ['z', CPIO_TYPE.file, 1, ''],
+    ['.', FILE_TYPE.dir, 2, ''],
+    ['a', FILE_TYPE.file, 2, ''],
+    ['b', FILE_TYPE.file, 2, 'twice'],
+    ['l1', FILE_TYPE.symlink, 2, 'a\xff'],
+    ['l2', FILE_TYPE.symlink, 2, 'a\xff'],
+    ['null', FILE_TYPE.char, 1, ''],
+    ['pipe', FILE_TYPE.fifo, 1, ''],
+    ['z', FILE_TYPE.file, 1, ''],
   ])
   const [, a, b] = entries
   assert.equal(a?.ino, b?.ino)

@@ -2,19 +2,13 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { isStage5Error } from '../../src/base/errors.ts'
-import {
-  CPIO_TYPE,
-  type CpioMember,
-  cpioHeader,
-  cpioPadding,
-  cpioTrailer,
-  readCpio,
-} from '../../src/format/cpio.ts'
+import { type CpioMember, cpioHeader, cpioPadding, cpioTrailer, readCpio } from '../../src/format/cpio.ts'
+import { FILE_TYPE } from '../../src/format/file-type.ts'
 
 const PLAIN: CpioMember = {
   name: 'a',
   ino: 1,
-  mode: CPIO_TYPE.file | 0o644,
+  mode: FILE_TYPE.file | 0o644,
   uid: 0,
   gid: 0,
   nlink: 1,
@@ -40,7 +34,7 @@ test('a member is written field by field as the buffer format says', () => {
   const head = cpioHeader({
     name: 'dev/x',
     ino: 0x11,
-    mode: CPIO_TYPE.char | 0o620,
+    mode: FILE_TYPE.char | 0o620,
     uid: 0x22,
     gid: 0x33,
     nlink: 0x44,
@@ -70,7 +64,7 @@ const member = fc.record({
   member: fc.record({
     name,
     ino: byte32,
-    mode: fc.integer({ min: 0, max: 0o7777 }).map((bits) => CPIO_TYPE.file | bits),
+    mode: fc.integer({ min: 0, max: 0o7777 }).map((bits) => FILE_TYPE.file | bits),
     uid: byte32,
     gid: byte32,
     nlink: byte32,
@@ -113,7 +107,7 @@ test('what the format or Linux cannot hold is refused by the writer', () => {
     { uid: 2 ** 32 },
     { name: 'TRAILER!!!' },
     { name: 'n'.repeat(4096) },
-    { mode: CPIO_TYPE.symlink | 0o777, size: 4096 },
+    { mode: FILE_TYPE.symlink | 0o777, size: 4096 },
   ]
   for (const change of bad)
     assert.throws(
@@ -124,7 +118,7 @@ test('what the format or Linux cannot hold is refused by the writer', () => {
   const good: Partial<CpioMember>[] = [
     { size: 2 ** 32 - 1 },
     { name: 'n'.repeat(4095) },
-    { mode: CPIO_TYPE.symlink | 0o777, size: 4095 },
+    { mode: FILE_TYPE.symlink | 0o777, size: 4095 },
   ]
   for (const change of good) assert.ok(cpioHeader({ ...PLAIN, ...change }).length >= 112)
 })

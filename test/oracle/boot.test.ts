@@ -7,7 +7,8 @@ import { isStage5Error } from '../../src/base/errors.ts'
 import { copyDataDisk } from '../../src/deploy/data-disk.ts'
 import { type Guest, waitReady } from '../../src/deploy/qemu.ts'
 import { INIT_APPLETS } from '../../src/emit/initramfs.ts'
-import { CPIO_TYPE, cpioHeader, cpioPadding, cpioTrailer } from '../../src/format/cpio.ts'
+import { cpioHeader, cpioPadding, cpioTrailer } from '../../src/format/cpio.ts'
+import { FILE_TYPE } from '../../src/format/file-type.ts'
 import { findTool, run } from '../../src/host/run.ts'
 import { temporaryDirectory } from '../../src/host/temp.ts'
 import {
@@ -51,7 +52,7 @@ async function ready(guest: Guest): Promise<void> {
 /** An initrd in which a later archive replaces one file. */
 function initrdWith(built: Built, folder: string, name: string, text: string): string {
   const body = Buffer.from(text)
-  const mode = CPIO_TYPE.file | 0o644
+  const mode = FILE_TYPE.file | 0o644
   const member = { name, ino: 1, mode, uid: 0, gid: 0, nlink: 1, mtime: 0, rdevMajor: 0, rdevMinor: 0 }
   const head = cpioHeader({ ...member, size: body.length })
   const archive = Buffer.concat([head, body, cpioPadding(body.length)])

@@ -5,7 +5,8 @@ import { join, resolve } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { isStage5Error } from '../../src/base/errors.ts'
 import { waitReady } from '../../src/deploy/qemu.ts'
-import { CPIO_TYPE, cpioHeader, cpioPadding, cpioTrailer } from '../../src/format/cpio.ts'
+import { cpioHeader, cpioPadding, cpioTrailer } from '../../src/format/cpio.ts'
+import { FILE_TYPE } from '../../src/format/file-type.ts'
 import { run } from '../../src/host/run.ts'
 import { temporaryDirectory } from '../../src/host/temp.ts'
 import { stage5 } from '../helpers/console.ts'
@@ -90,7 +91,7 @@ async function withoutModule(found: Built, folder: string, module: string): Prom
   const text = listed.replace(new RegExp(`^.*/${module}\\.ko\\n`, 'm'), '')
   assert.notEqual(text, listed)
   const body = Buffer.from(text)
-  const numbers = { ino: 1, mode: CPIO_TYPE.file | 0o644, uid: 0, gid: 0, nlink: 1, mtime: 0 }
+  const numbers = { ino: 1, mode: FILE_TYPE.file | 0o644, uid: 0, gid: 0, nlink: 1, mtime: 0 }
   const head = cpioHeader({
     ...numbers,
     ...{ name: 'etc/stage5/modules', rdevMajor: 0, rdevMinor: 0, size: body.length },

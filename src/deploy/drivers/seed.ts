@@ -2,7 +2,8 @@
 import { mkdir, readFile } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import { Stage5Error } from '../../base/errors.ts'
-import { CPIO_TYPE, cpioHeader, cpioPadding, cpioTrailer } from '../../format/cpio.ts'
+import { cpioHeader, cpioPadding, cpioTrailer } from '../../format/cpio.ts'
+import { FILE_TYPE } from '../../format/file-type.ts'
 import { errnoOf } from '../../host/disk.ts'
 import { run } from '../../host/run.ts'
 import type { Group } from '../../resolve/group.ts'
@@ -101,10 +102,10 @@ export function seedArchive({ files, words }: Seed): Uint8Array {
     const head = cpioHeader({ name, ino: ino++, mode, size: bytes.length, ...rest })
     parts.push(head, bytes, cpioPadding(bytes.length))
   }
-  member('seed', CPIO_TYPE.dir | 0o700, new Uint8Array(0))
-  member('seed/list', CPIO_TYPE.file | 0o600, Buffer.from(seedList(files), 'latin1'))
-  for (const [at, { mode, bytes }] of files.entries()) member(`seed/${at}`, CPIO_TYPE.file | mode, bytes)
-  member('etc/seed', CPIO_TYPE.file | 0o600, Buffer.from(words.map((word) => `${word}\n`).join('')))
+  member('seed', FILE_TYPE.dir | 0o700, new Uint8Array(0))
+  member('seed/list', FILE_TYPE.file | 0o600, Buffer.from(seedList(files), 'latin1'))
+  for (const [at, { mode, bytes }] of files.entries()) member(`seed/${at}`, FILE_TYPE.file | mode, bytes)
+  member('etc/seed', FILE_TYPE.file | 0o600, Buffer.from(words.map((word) => `${word}\n`).join('')))
   const size = parts.reduce((sum, part) => sum + part.length, 0)
   return Buffer.concat([...parts, cpioTrailer(size)])
 }
