@@ -129,7 +129,14 @@ test('a console that grows for ever is cut, and still says what runs', async (t)
     const own = join(folder.path, '.stage5/guests', guest.name, 'run')
     const log = join(own, 'console.log')
     assert.equal(statSync(log).size, 20_000_020)
-    await until(bench, () => statSync(log).size < 5_000_000, t.signal)
+    await until(
+      bench,
+      ({ health, detail }) => {
+        assert.equal(health, 'pass', detail)
+        return statSync(log).size < 5_000_000
+      },
+      t.signal,
+    )
     assert.equal((await driver.status(guest, t.signal)).health, 'pass')
     assert.match(readFileSync(join(own, 'console.head'), 'utf8'), /^the beginning\n0123456789abcdef\n/)
   } finally {
