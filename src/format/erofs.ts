@@ -153,6 +153,7 @@ export interface ErofsName {
   readonly nid: number
 }
 const DIRENT = 12
+const DIRENT_TYPE = { file: 1, dir: 2, char: 3, block: 4, fifo: 5, socket: 6, symlink: 7 } as const
 
 /**
  * A directory: blocks that each begin with their entries and end with their names, in the order of bytes throughout.
@@ -175,7 +176,7 @@ export function erofsDirectory(names: readonly ErofsName[]): Buffer {
     for (const [at, { name, type, nid }] of names.slice(from, to).entries()) {
       block.writeBigUInt64LE(BigInt(nid), at * DIRENT)
       block.writeUInt16LE(nameAt, at * DIRENT + 8)
-      block.writeUInt8(FILE_TYPE[type], at * DIRENT + 10)
+      block.writeUInt8(DIRENT_TYPE[type], at * DIRENT + 10)
       block.write(name, nameAt, 'latin1')
       nameAt += name.length
     }
