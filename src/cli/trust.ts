@@ -60,7 +60,7 @@ export async function ownRoot(world: World): Promise<Trusted> {
 export async function keepRoot(world: World, bytes: Uint8Array): Promise<void> {
   const path = rootFile(world)
   await mkdir(dirname(path), { recursive: true })
-  await writeWhole(path, Buffer.from(bytes).toString('utf8'))
+  await writeWhole(path, bytes)
 }
 
 /**

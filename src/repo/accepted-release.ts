@@ -7,7 +7,7 @@ import { parseDeb822 } from '../format/deb822.ts'
 import { parseRelease, refused, type Release } from '../format/release.ts'
 import { localPath, type Fetcher, type Validators } from '../host/fetch.ts'
 import { suiteAddress, type ArchiveAddress } from './archive-sources.ts'
-import { readIfThere, writeWhole } from './cache-files.ts'
+import { keepWhole, readIfThere } from './cache-files.ts'
 import { verifyDetached, verifyInRelease, type Verified } from './keyring.ts'
 
 export interface AcceptedRelease {
@@ -70,7 +70,7 @@ export async function acceptRelease(
       'rollback',
       `the release is of ${shown(release.date)}, but one of ${shown(kept.date)} was accepted before`,
     )
-  if (fetched) await writeWhole(file, JSON.stringify({ ...fetched, date: release.date } satisfies Kept))
+  if (fetched) await keepWhole(file, JSON.stringify({ ...fetched, date: release.date } satisfies Kept))
   return {
     address,
     release,

@@ -14,7 +14,7 @@ import type { Locked } from '../resolve/lock.ts'
 import type { RepositorySpec } from '../resolve/profile.ts'
 import { acceptRelease, type AcceptedRelease } from './accepted-release.ts'
 import { archivesOf, type ArchiveAddress } from './archive-sources.ts'
-import { keepOnly, readIfThere, writeWhole } from './cache-files.ts'
+import { keepOnly, keepWhole, readIfThere } from './cache-files.ts'
 import { CACHE_FORMAT, parseIndexCache, printIndexCache } from './index-cache.ts'
 import { indexPathProblem, joinAddress } from './index-path.ts'
 import { collector, firstFound, listedIndexes, readIndex, type ListedIndex } from './packages-index.ts'
@@ -118,7 +118,7 @@ export function openArchive(spec: RepositorySpec, world: RepositoryWorld): Repos
     }
     collected.finish()
     const text = Buffer.from(printIndexCache(key, collected.rows))
-    await writeWhole(join(parsed, file), text)
+    await keepWhole(join(parsed, file), text)
     await forget(parsed, file, arch, folder, accepted)
     const fresh = parseIndexCache(text, key, spec.name)
     if (!fresh) throw new Error(`${spec.name}: the index cache does not read back`)

@@ -10,7 +10,7 @@ import { archOfGentoo } from '../pkg/ebuild-package.ts'
 import { gentooHeaderOf, type GentooHeader } from '../pkg/gentoo-header.ts'
 import { asIndexError } from './accepted-release.ts'
 import type { BinhostSource } from './binhost-sources.ts'
-import { keepOnly, readIfThere, writeWhole } from './cache-files.ts'
+import { keepOnly, keepWhole, readIfThere } from './cache-files.ts'
 
 export interface AcceptedIndex {
   readonly source: BinhostSource
@@ -113,8 +113,8 @@ export async function acceptIndex(
     fromCache,
     keep: async () => {
       if (isKept) return
-      if (!fromCache) await writeWhole(textFile(directory, source, digest), bytes)
-      await writeWhole(stateFile(directory, source), JSON.stringify(state))
+      if (!fromCache) await keepWhole(textFile(directory, source, digest), bytes)
+      await keepWhole(stateFile(directory, source), JSON.stringify(state))
       const name = basename(textFile(directory, source, digest))
       await keepOnly(
         join(directory, 'indexes'),

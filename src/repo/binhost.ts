@@ -17,7 +17,7 @@ import type { RepositoryWorld } from './archive.ts'
 import { type AcceptedIndex, acceptIndex, type IndexContext, packageBases } from './binhost-index.ts'
 import { packagesOf } from './binhost-packages.ts'
 import { type BinhostSource, binhostSources } from './binhost-sources.ts'
-import { readIfThere, writeWhole } from './cache-files.ts'
+import { keepWhole, readIfThere } from './cache-files.ts'
 import { indexPathProblem, joinAddress } from './index-path.ts'
 import type { SignaturePolicy } from './package-trust.ts'
 import { firstFound } from './packages-index.ts'
@@ -162,7 +162,7 @@ export function openBinhost(spec: RepositorySpec, world: RepositoryWorld): Repos
     }
     const sha256 = await sha256Of(fresh, signal)
     await rename(fresh, join(folder, `${sha256}${endingOf(pkg)}`))
-    await writeWhole(note, sha256)
+    await keepWhole(note, sha256)
     report({ kind: 'package.fetched', name: labelOf(pkg), bytes: size, fromCache: false })
     return `sha256:${sha256}`
   }

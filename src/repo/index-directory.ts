@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { refuse, Stage5Error } from '../base/errors.ts'
 import { tarReader } from '../format/tar.ts'
 import { decompress } from '../host/decompress.ts'
-import { writeWhole } from './cache-files.ts'
+import { keepWhole } from './cache-files.ts'
 import { nativeFileName, parsePackageYaml, printIndexYaml, type NativeEntry } from './native-metadata.ts'
 
 /** Bytes; a real one has some hundred. */
@@ -33,7 +33,7 @@ export async function indexDirectory(
   }
   entries.sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : a.file < b.file ? -1 : 1))
   const file = join(directory, 'index.yaml')
-  await writeWhole(file, printIndexYaml(entries))
+  await keepWhole(file, printIndexYaml(entries))
   return { packages: entries.length, file }
 }
 

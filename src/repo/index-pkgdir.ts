@@ -6,7 +6,7 @@ import { join, relative } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { Stage5Error } from '../base/errors.ts'
 import { parseGentooIndex } from '../format/gentoo-index.ts'
-import { readIfThere, writeWhole } from './cache-files.ts'
+import { keepWhole, readIfThere } from './cache-files.ts'
 import { readBuildInfo } from './unpack-gentoo.ts'
 
 const PACKAGE = /\.(?:gpkg\.tar|xpak|tbz2)$/
@@ -55,9 +55,9 @@ export async function indexPkgdir(
     block({ ...kept, PACKAGES: String(entries.length), TIMESTAMP: String(timestamp), VERSION: '0' }) + body
   const same = old && before.toString() === text(old.timestamp)
   const index = same ? before.toString() : text(old ? Math.max(old.timestamp + 1, newest) : newest)
-  if (!same) await writeWhole(file, index)
+  if (!same) await keepWhole(file, index)
   const zipped = gzipSync(index, { level: 9 })
-  if (!(await readIfThere(`${file}.gz`))?.equals(zipped)) await writeWhole(`${file}.gz`, zipped)
+  if (!(await readIfThere(`${file}.gz`))?.equals(zipped)) await keepWhole(`${file}.gz`, zipped)
   return { packages: entries.length, file }
 }
 

@@ -11,7 +11,7 @@ import type { RepositorySpec } from '../resolve/profile.ts'
 import { asIndexErrors } from './accepted-release.ts'
 import { keyringsOf } from './apt-configuration.ts'
 import type { RepositoryWorld } from './archive.ts'
-import { readIfThere, writeWhole } from './cache-files.ts'
+import { keepWhole, readIfThere } from './cache-files.ts'
 import { indexPathProblem, joinAddress } from './index-path.ts'
 import { verifyDetached } from './keyring.ts'
 import { packageOfEntry, parseIndexYaml, readEntry } from './native-metadata.ts'
@@ -48,7 +48,7 @@ export function openNative(spec: RepositorySpec, world: RepositoryWorld): Reposi
     if (signedBy.length > 0) await verify(current, bytes, signal)
     const entries = asIndexErrors(label, () => parseIndexYaml(bytes.toString('utf8'), label))
     const packages = usable(entries)
-    if (fetched) await writeWhole(state, JSON.stringify(fetched))
+    if (fetched) await keepWhole(state, JSON.stringify(fetched))
     report({
       kind: 'index.fetched',
       repo: spec.name,
