@@ -18,3 +18,15 @@ export function stableJson(value: Json): string {
     .map((key) => `${JSON.stringify(key)}:${stableJson(record[key] as Json)}`)
   return `{${members.join(',')}}`
 }
+
+/** An object that somebody else wrote, or what is wrong with the text; each member is still to be looked at. */
+export function objectOf(text: string): { readonly [key: string]: unknown } | string {
+  let value: unknown
+  try {
+    value = JSON.parse(text)
+  } catch {
+    return 'no JSON'
+  }
+  if (typeof value !== 'object' || value === null) return 'no JSON object'
+  return value as { readonly [key: string]: unknown }
+}

@@ -8,27 +8,15 @@ import { monotonicMs } from '../host/clock.ts'
 import { digestFile } from '../host/file-sink.ts'
 import { temporaryDirectory } from '../host/temp.ts'
 import type { BootWay, GuestTest, Profile } from '../resolve/profile.ts'
+import { bootTest } from '../resolve/shape-tests.ts'
 import type { TestResult } from './boot-record.ts'
 import { specOf } from './guest-spec.ts'
 import type { Manifest } from './manifest.ts'
 import type { World } from './world.ts'
 
-/** What is tested where the profile declares nothing: the ready line. */
-const READY: GuestTest = {
-  name: 'ready',
-  images: ['kernel'],
-  firmware: 'bios',
-  memory: 0,
-  timeoutSeconds: 0,
-  ready: '',
-  http: [],
-  console: [],
-  expect: 'pass',
-  reason: '',
-}
-
+/** What the profile declares, or else that the ready line comes. */
 export function testsOf(profile: Profile): readonly GuestTest[] {
-  return profile.tests.length > 0 ? profile.tests : [READY]
+  return profile.tests.length > 0 ? profile.tests : [bootTest({ name: 'ready' })]
 }
 
 export interface Output {

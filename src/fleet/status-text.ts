@@ -1,4 +1,5 @@
 /** The status of a fleet as text for a terminal. */
+import { columns } from '../base/columns.ts'
 import { some } from './progress.ts'
 import type { FleetStatus, GroupStatus, GuestStatus, RolloutStatus, WaveStatus } from './status.ts'
 
@@ -37,19 +38,22 @@ export function printStatus(status: FleetStatus): string {
         `${rollout.from === '' ? '' : `${rollout.from} → `}${rollout.to}, ${rollout.line}, started by ${rollout.createdBy}\n`,
     )
     parts.push(
-      table([
-        ['wave', 'guests', 'done', 'failed', 'away', ''],
-        ...waves
-          .filter(({ guests }) => guests > 0)
-          .map(({ name, guests, done, failed, moving, state }) => [
-            name,
-            String(guests),
-            String(done),
-            failed > 0 ? String(failed) : '',
-            moving > 0 ? String(moving) : '',
-            state,
-          ]),
-      ]),
+      columns(
+        [
+          ['wave', 'guests', 'done', 'failed', 'away', ''],
+          ...waves
+            .filter(({ guests }) => guests > 0)
+            .map(({ name, guests, done, failed, moving, state }) => [
+              name,
+              String(guests),
+              String(done),
+              failed > 0 ? String(failed) : '',
+              moving > 0 ? String(moving) : '',
+              state,
+            ]),
+        ],
+        'end',
+      ),
     )
   } else
     parts.push(
@@ -79,27 +83,10 @@ function printGroup({ name, line, budget, held, versions, guests }: GroupStatus)
   const waits = [...waiting].map(
     ([why, of]) => `  ${some(of.map((guest) => guest.name))}: ${why || 'not yet offered'}\n`,
   )
-  return head + table(rows) + more.join('') + waits.join('')
+  return head + columns(rows, 'end') + more.join('') + waits.join('')
 }
 
 /** On the way, or failed: what somebody looks for. */
 function isNotable({ state, standing }: GuestStatus): boolean {
   return state !== 'steady' || standing === 'failed' || standing === 'skipped'
-}
-
-function table(rows: readonly (readonly string[])[]): string {
-  const widths: number[] = []
-  for (const row of rows)
-    for (const [at, cell] of row.entries()) widths[at] = Math.max(widths[at] ?? 0, cell.length)
-  return rows
-    .map(
-      (row) =>
-        `${row
-          .map((cell, at) =>
-            /^\d*$/.test(cell) && at > 0 ? cell.padStart(widths[at] ?? 0) : cell.padEnd(widths[at] ?? 0),
-          )
-          .join('  ')
-          .trimEnd()}\n`,
-    )
-    .join('')
 }

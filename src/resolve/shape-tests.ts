@@ -71,7 +71,22 @@ export function guestTest(): Shape<GuestTest> {
       'With expect: fail, the text that must be in the reason on the console.',
     ),
   })
-  const started = (given: Partial<GuestTest> & { name: string }): GuestTest => ({
+  return shortOrLong(
+    refined(name, (given) => bootTest({ name: given })),
+    refined(long, ({ timeout, ...rest }, node, to) => {
+      if (rest.images.length === 0) return to.report(node, 'expected at least one image, found an empty list')
+      if (rest.expect === 'fail' && rest.http.length + rest.console.length > 0)
+        return to.report(node, 'a guest that must not come up cannot be asked: leave http and console out')
+      if (rest.expect === 'pass' && rest.reason !== '')
+        return to.report(node, 'reason belongs to expect: fail')
+      return bootTest({ ...rest, timeoutSeconds: timeout })
+    }),
+  )
+}
+
+/** A boot test that asks for the ready line and nothing else, but for what is given. */
+export function bootTest(given: Partial<GuestTest> & { readonly name: string }): GuestTest {
+  return {
     images: ['kernel'],
     firmware: 'bios',
     memory: 0,
@@ -82,16 +97,5 @@ export function guestTest(): Shape<GuestTest> {
     expect: 'pass',
     reason: '',
     ...given,
-  })
-  return shortOrLong(
-    refined(name, (given) => started({ name: given })),
-    refined(long, ({ timeout, ...rest }, node, to) => {
-      if (rest.images.length === 0) return to.report(node, 'expected at least one image, found an empty list')
-      if (rest.expect === 'fail' && rest.http.length + rest.console.length > 0)
-        return to.report(node, 'a guest that must not come up cannot be asked: leave http and console out')
-      if (rest.expect === 'pass' && rest.reason !== '')
-        return to.report(node, 'reason belongs to expect: fail')
-      return started({ ...rest, timeoutSeconds: timeout })
-    }),
-  )
+  }
 }

@@ -4,7 +4,7 @@ import type { Group, Quantity } from '../../resolve/group.ts'
 import { loadProfile } from '../../resolve/load-profile.ts'
 import { type Command, type Result, textOption } from '../command.ts'
 import { loadGroups } from '../groups.ts'
-import { columns } from '../render/columns.ts'
+import { columns } from '../../base/columns.ts'
 import type { World } from '../world.ts'
 
 export const group: Command = {

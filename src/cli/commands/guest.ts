@@ -25,7 +25,7 @@ import {
   retireGuest,
 } from '../guests.ts'
 import { parseBytes } from '../quantities.ts'
-import { columns } from '../render/columns.ts'
+import { columns } from '../../base/columns.ts'
 import { mebibytes } from '../render/progress.ts'
 import { shownPath, type World } from '../world.ts'
 

@@ -6,7 +6,7 @@
  * says why. Tokens are checked here before the command is called, and given to it, so that it can check them too.
  */
 import { isStage5Error, Stage5Error } from '../../base/errors.ts'
-import type { Json } from '../../base/json.ts'
+import { type Json, objectOf } from '../../base/json.ts'
 import { run } from '../../host/run.ts'
 import type { Group } from '../../resolve/group.ts'
 import type { ExecOptions } from '../../resolve/shape-driver.ts'
@@ -131,14 +131,8 @@ const NOTHING: Omit<Observed, 'token' | 'detail'> = {
 
 /** What `status` printed, or what is wrong with it. */
 function readAnswer(text: string): Omit<Observed, 'token'> | string {
-  let value: unknown
-  try {
-    value = JSON.parse(text)
-  } catch {
-    return 'no JSON'
-  }
-  if (typeof value !== 'object' || value === null) return 'no JSON object'
-  const said = value as { readonly [key: string]: unknown }
+  const said = objectOf(text)
+  if (typeof said === 'string') return said
   const word = (key: string, fallback: string): string => {
     const given = said[key] ?? fallback
     return typeof given === 'string' ? given : JSON.stringify(given)

@@ -5,6 +5,7 @@
 import { readFile, stat } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { Stage5Error } from '../../base/errors.ts'
+import { objectOf } from '../../base/json.ts'
 import { now } from '../../host/clock.ts'
 import type { Group } from '../../resolve/group.ts'
 import type { PullOptions } from '../../resolve/shape-driver.ts'
@@ -56,14 +57,8 @@ export function pullDriver(group: Group, { reports, silence }: PullOptions, proj
 
 /** What a guest said, or what is wrong with it: anybody can send a report, so each word is looked at. */
 function readReport(text: string, guest: string): Observed | string {
-  let value: unknown
-  try {
-    value = JSON.parse(text)
-  } catch {
-    return 'no JSON'
-  }
-  if (typeof value !== 'object' || value === null) return 'no JSON object'
-  const said = value as { readonly [key: string]: unknown }
+  const said = objectOf(text)
+  if (typeof said === 'string') return said
   const { manifest, bootId, pointer, triesLeft, why } = said
   if (said['stage5'] !== 1 || said['guest'] !== guest) return `not one of format 1 about ${guest}`
   if (manifest !== '' && !/^sha256:[0-9a-f]{64}$/.test(String(manifest)))
