@@ -46,8 +46,9 @@ export const UNIVERSE_FORMAT = 'stage5-universe/1'
 const INLINE_DEFAULTS = [
   ['EAPI', '8'],
   ['SLOT', '0'],
-  ['REPO', 'gentoo'],
 ] as const
+/** What the header of such a binhost says where it says nothing. */
+const INLINE_HEADER = [['REPO', 'gentoo']] as const
 
 /**
  * @param readIndex parses the file that a binhost names under `index`
@@ -175,7 +176,7 @@ function binhostOf(
     const fields = strings(record(entry, place), place)
     return new Map([...INLINE_DEFAULTS, ...fields])
   })
-  const header = new Map([...defaults, ...own])
+  const header = new Map([...INLINE_HEADER, ...defaults, ...own])
   return {
     name,
     priority,

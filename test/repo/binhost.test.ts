@@ -1,7 +1,7 @@
 /** Gentoo binhosts: real files, a real web server, real signatures. */
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
@@ -225,10 +225,24 @@ test('PATH may be missing, FETCHCOMMAND and unknown keys are of no meaning, one 
   const folder = scratch(t)
   writeBinhost(folder, {
     packages: [{ ...DEMO, listed: { PATH: undefined, SHA1: undefined, STRANGE: 'x' } }],
-    header: { FETCHCOMMAND: 'touch /tmp/stage5-was-here', RESUMECOMMAND: 'false', STRANGE: '{"a": 1}' },
+    header: { FETCHCOMMAND: 'false', STRANGE: '{"a": 1}' },
   })
   const [pkg] = (await open(folder, { uri: folder }).index()).packages
   assert.equal(pkg?.file.path, 'app-misc/demo-1.0.tbz2')
+})
+
+test('the FETCHCOMMAND of an index is never run', async (t) => {
+  const folder = scratch(t)
+  const command = `touch ${join(folder, 'was-here')}`
+  writeBinhost(folder, {
+    packages: [DEMO],
+    header: { FETCHCOMMAND: command, RESUMECOMMAND: command, FETCHCOMMAND_FILE: command },
+  })
+  const { repository, index } = open(folder, { uri: folder })
+  const [demo] = (await index()).packages as [Package]
+  const digest = await repository.pin!(locked(demo), signal)
+  await repository.fetch(locked(demo, digest.slice(7)), signal)
+  assert.ok(!existsSync(join(folder, 'was-here')))
 })
 
 test('one build listed twice is taken once; two that differ are told', async (t) => {
