@@ -6,11 +6,11 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { DriverGeneration } from '../../src/deploy/driver.ts'
 import { guestFolder } from '../../src/deploy/drivers/folder.ts'
-import { startedOf } from '../../src/deploy/drivers/keeper.ts'
 import { guestsRoot, openDriver } from '../../src/deploy/drivers/open.ts'
 import { findTool, run } from '../../src/host/run.ts'
 import type { Group } from '../../src/resolve/group.ts'
 import { driverGuest } from '../../src/resolve/template.ts'
+import { startsOf } from './fd-bench-qemu.ts'
 import type { Bench } from './fd-contract.ts'
 import { group } from './fd-group.ts'
 
@@ -85,14 +85,7 @@ export function openBench(given: string): Omit<Bench, keyof AsyncDisposable> {
     broken,
     module: import.meta.filename,
     folder,
-    starts: async () => {
-      const ended = own
-        .read('run/ends')
-        .split('\n')
-        .flatMap((line) => (line === '' ? [] : [line.split(' ')[0] as string]))
-      const now = startedOf(own)
-      return now ? [...ended, now.generation] : ended
-    },
+    starts: async () => startsOf(own),
   }
 }
 

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto'
 import { cpSync, globSync, mkdirSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import type { DriverGeneration } from '../../src/deploy/driver.ts'
-import { guestFolder } from '../../src/deploy/drivers/folder.ts'
+import { type GuestFolder, guestFolder } from '../../src/deploy/drivers/folder.ts'
 import { startedOf } from '../../src/deploy/drivers/keeper.ts'
 import { guestsRoot, openDriver } from '../../src/deploy/drivers/open.ts'
 import type { Group } from '../../src/resolve/group.ts'
@@ -130,13 +130,16 @@ export function openBench(given: string): QemuBench {
     port,
     module: import.meta.filename,
     folder,
-    starts: async () => {
-      const ended = own
-        .read('run/ends')
-        .split('\n')
-        .flatMap((line) => (line === '' ? [] : [line.split(' ')[0] as string]))
-      const now = startedOf(own)
-      return now ? [...ended, now.generation] : ended
-    },
+    starts: async () => startsOf(own),
   }
+}
+
+/** The generations of all starts that the keeper noted, the last one included that still runs. */
+export function startsOf(own: GuestFolder): string[] {
+  const ended = own
+    .read('run/ends')
+    .split('\n')
+    .flatMap((line) => (line === '' ? [] : [line.split(' ')[0] as string]))
+  const now = startedOf(own)
+  return now ? [...ended, now.generation] : ended
 }
