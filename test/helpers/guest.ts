@@ -7,7 +7,7 @@ import { findTool } from '../../src/host/run.ts'
 import { type Ran, stage5 } from './console.ts'
 
 /** One store for all runs: packages are fetched once. */
-const STORE = process.env['STAGE5_STORE'] ?? resolve(import.meta.dirname, '../.tmp/store')
+export const STORE: string = process.env['STAGE5_STORE'] ?? resolve(import.meta.dirname, '../.tmp/store')
 
 /** Why guests cannot be booted here, or false. */
 export const cannotBoot: string | false =
