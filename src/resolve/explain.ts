@@ -5,7 +5,7 @@ import { nearest } from '../base/near.ts'
 import { neededAtoms, printExpr } from '../pkg/dep-expr.ts'
 import { type Atom, type Package, titleOf } from '../pkg/package.ts'
 import { isSonameKey } from '../pkg/soname.ts'
-import { printFlags as printAllFlags, printUseTest } from '../pkg/use.ts'
+import { printFlags as printAllFlags, printUseTest, wantedState } from '../pkg/use.ts'
 import { type Catalog, compareText } from './catalog.ts'
 import type { Literal } from './cdcl.ts'
 import { type Choice, type Hidden, rejection } from './choose.ts'
@@ -67,7 +67,10 @@ export type Reason = { readonly text: string } & (
 /** Most packages that one sentence names. */
 const MOST_NAMED = 4
 
-/** A refusal of the search as a minimal chain of reasons, from the profile down. */
+/**
+ * A refusal of the search as a minimal chain of reasons, from the profile down. Requests that nothing can meet are each
+ * a refusal of their own: all of them are told, so that what is missing can be built at once.
+ */
 export function explain(
   problem: Problem,
   choice: Choice,
@@ -75,11 +78,20 @@ export function explain(
   facts: readonly number[],
   assumed: readonly Literal[],
 ): Reason[] {
+  const unmet = assumed.length === 0 ? unmetRequests(problem) : []
+  if (unmet.length > 1) return unmet.map((fact) => reasonOf(problem, choice, catalog, fact))
   const clauses = facts.map((fact) => problem.clauses[fact] as readonly Literal[])
   const core = minimalCore(clauses, [problem.profile * 2, ...assumed]).map((place) => facts[place] as number)
   return ordered(problem, core, assumed)
     .map((fact) => reasonOf(problem, choice, catalog, fact))
     .reduce(joinPairs, [])
+}
+
+/** The facts of requests whose clause names no build. */
+function unmetRequests(problem: Problem): number[] {
+  return problem.facts.flatMap(({ kind }, fact) =>
+    kind === 'request' && problem.clauses[fact]?.length === 1 ? [fact] : [],
+  )
 }
 
 /** Requests first, then breadth first along the demands, exclusions last. */
@@ -221,7 +233,7 @@ function answersOf(
   const isLibrary = absent.some(isSonameKey)
   const missing =
     absent.length === 0 ? '' : `there is no package ${isLibrary ? 'that brings ' : ''}${listed(absent, 'or')}`
-  const flags = flagSummary(atoms, out)
+  const flags = flagSummary(choice, atoms, out, parent)
   const parts = [missing, flags ?? (rejected.length > 0 ? `not ${grouped(rejected)}` : '')].filter(
     (part) => part !== '',
   )
@@ -234,16 +246,38 @@ function answersOf(
   }
 }
 
+/** Flags of an atom that the profile binds the other way, as they are asked for: `fpm`, `-apache2`. */
+function flagsAgainst(choice: Choice, atom: Atom, pkg?: Package, parent?: Package): string[] {
+  const bound = new Map((pkg ? choice.boundFlags(pkg) : []).map(({ flag, state }) => [flag, state === 'on']))
+  return (atom.use ?? []).flatMap((test) => {
+    const isOn = wantedState(test, parent)
+    const profile = bound.get(test.flag)
+    if (isOn === undefined || profile === undefined || isOn === profile) return []
+    return [isOn ? test.flag : `-${test.flag}`]
+  })
+}
+
+function opposite(flag: string): string {
+  return flag.startsWith('-') ? flag.slice(1) : `-${flag}`
+}
+
 /** Where flags alone are in the way: which flag, and what the builds have. */
 function flagSummary(
+  choice: Choice,
   atoms: readonly Atom[],
   out: ReadonlyMap<Package, { readonly why: ReturnType<typeof rejection> }>,
+  parent?: Package,
 ): string | undefined {
   const [atom] = atoms
   const builds = [...out]
   if (!atom || atoms.length > 1 || builds.length === 0) return undefined
   if (!builds.every(([, { why }]) => why === 'use' || (typeof why === 'object' && why.kind === 'use')))
     return undefined
+  const against = flagsAgainst(choice, atom, builds[0]?.[0], parent)
+  if (against.length > 0) {
+    const [asked, wanted] = [against, against.map(opposite)].map((flags) => flags.join(' '))
+    return `USE=${asked} of ${atom.name} is against the profile, which wants USE=${wanted}`
+  }
   const tests = new Set((atom.use ?? []).map(printUseTest))
   for (const [, { why }] of builds)
     if (typeof why === 'object' && why.kind === 'use')

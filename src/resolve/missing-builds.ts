@@ -23,7 +23,7 @@ export function buildCommand({ atom, use }: MissingBuild): string {
 
 /**
  * The build that would meet `atom`, when no build may be chosen for it; `undefined` where building cannot help: other
- * schemes, shared libraries, and builds that exist but are masked.
+ * schemes, shared libraries, numbered builds, builds that exist but are masked, and flags that the profile wants otherwise.
  *
  * @param parent who wrote the atom: where only the sub-slot of its own build is in the way, it is what must be built anew
  */
@@ -33,8 +33,8 @@ export function missingBuild(
   atom: Atom,
   parent?: Package,
 ): MissingBuild | undefined {
-  const { name, version } = atom
-  if (!choice.hasGentoo || !name.includes('/') || isSonameKey(name)) return undefined
+  const { name, version, buildId } = atom
+  if (buildId !== undefined || !choice.hasGentoo || !name.includes('/') || isSonameKey(name)) return undefined
   if (version && 'range' in version) return undefined
   const named = catalog.named(name)
   if (named.some(({ scheme }) => scheme !== 'ebuild')) return undefined
@@ -51,8 +51,11 @@ export function missingBuild(
     const hidden = choice.hidden(near)
     if (hidden && hidden.kind !== 'use') return undefined
     if (flags.size === 0 && !hidden) return undefined
-    for (const { flag, state } of choice.boundFlags(near))
-      if (!flags.has(flag)) flags.set(flag, state === 'on')
+    for (const { flag, state } of choice.boundFlags(near)) {
+      const isOn = state === 'on'
+      if ((flags.get(flag) ?? isOn) !== isOn) return undefined
+      flags.set(flag, isOn)
+    }
     return { atom: `=${name}-${near.version}`, use: words(flags) }
   }
   if (parent && subslot !== undefined && named.some((pkg) => mismatch(wide, pkg) === undefined))

@@ -196,3 +196,37 @@ test('of dependencies the fewest versions are given up', () => {
   }
   assert.deepEqual(ask('a/x', packages).chosen, ['a/x-1', 'l/b-1', 'l/c-2', 'l/d-2'])
 })
+
+test('requests that nothing can meet are told all at once, each with the command that builds it', () => {
+  const packages: Stanzas = {
+    'dev-lang/php-8#1': { IUSE: 'fpm' },
+    'app/tool-2': { IUSE: 'x', USE: 'x' },
+    'a/x-1': bare,
+  }
+  const atoms = [{ atom: 'dev-lang/php', use: ['fpm'] }, 'a/x', { atom: 'app/tool', use: ['-x'] }]
+  const question = universeJson('', packages, { respectUse: 'listed' }, { atoms })
+  const { kind, builds, message } = told(question)
+  assert.equal(kind, 'no-match')
+  assert.deepEqual(builds, [
+    'USE="fpm" emerge --buildpkgonly =dev-lang/php-8',
+    'USE="-x" emerge --buildpkgonly =app/tool-2',
+  ])
+  assert.ok(!message.includes('a/x'))
+})
+
+test('no build is proposed that would be refused again: flags against the profile, numbered builds', () => {
+  const packages: Stanzas = { 'dev-lang/php-8#1': { IUSE: 'apache2 fpm', USE: 'fpm' } }
+  const config = { respectUse: 'listed', packageUse: [{ atom: 'dev-lang/php', use: ['-apache2'] }] }
+  const parent: Stanzas = { ...packages, 'a/x-1': { RDEPEND: 'dev-lang/php[apache2]' } }
+  for (const { message, builds } of [
+    ask('dev-lang/php[apache2]', packages, config),
+    ask('a/x', parent, config),
+  ]) {
+    assert.match(message, /USE=apache2 of dev-lang\/php is against the profile, which wants USE=-apache2/)
+    assert.deepEqual(builds, [])
+  }
+  const other: Stanzas = { 'dev-lang/php-8#1': { IUSE: 'apache2' } }
+  const built = ask('dev-lang/php[apache2]', other)
+  assert.deepEqual(built.builds, ['USE="apache2" emerge --buildpkgonly =dev-lang/php-8'])
+  assert.deepEqual(ask('=dev-lang/php-8-7', packages).builds, [])
+})
