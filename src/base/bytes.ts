@@ -17,11 +17,6 @@ export function sizeOf(struct: Struct): number {
   return last ? last[1] + WIDTH[last[2]] : 0
 }
 
-/** Bytes of one field. */
-export function widthOf(kind: FieldKind): number {
-  return WIDTH[kind]
-}
-
 /** A `Buffer` over the same memory: the fast accessors of Node. */
 export function bufferOf(bytes: Uint8Array): Buffer {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)

@@ -4,7 +4,6 @@ import { dirname } from 'node:path'
 import { digestOf, hexOf } from '../base/digest.ts'
 import { Stage5Error } from '../base/errors.ts'
 import type { Report } from '../base/events.ts'
-import { redactUrl } from '../host/http.ts'
 import type { RepositorySpec } from '../resolve/profile.ts'
 import { keyringsOf, readAptConfiguration } from './apt-configuration.ts'
 import type { Keyrings } from './keyring.ts'
@@ -111,9 +110,4 @@ export function suiteAddress(address: ArchiveAddress): string {
   return suite.endsWith('/')
     ? `${uri}/${suite.replace(/^\.?\/+|\/+$/g, '')}`.replace(/\/+$/, '')
     : `${uri}/dists/${suite}`
-}
-
-/** The base address of package files, fit to be shown. */
-export function shownAddress(address: ArchiveAddress): string {
-  return redactUrl(address.uri)
 }

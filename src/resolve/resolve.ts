@@ -230,18 +230,3 @@ export function lockOf(
   )
   return { version: 1, profile: input.name, input: inputDigest(input), repositories, packages, ids }
 }
-
-/** Whether a lock is still the answer: same wishes, same snapshots of the same repositories. Nothing is resolved. */
-export function isCurrent(
-  lock: Lock,
-  input: ResolveInput,
-  indexes: readonly Pick<Index, 'repo' | 'snapshot'>[],
-): boolean {
-  return (
-    lock.input === inputDigest(input) &&
-    lock.repositories.length === indexes.length &&
-    lock.repositories.every(({ name, snapshot }) =>
-      indexes.some((index) => index.repo === name && index.snapshot === snapshot),
-    )
-  )
-}

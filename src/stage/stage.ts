@@ -1,6 +1,6 @@
 /** The port of stages: memoised functions from a root to a root. */
-import { type Digest, digestOf } from '../base/digest.ts'
-import { type Json, stableJson } from '../base/json.ts'
+import type { Digest } from '../base/digest.ts'
+import type { Json } from '../base/json.ts'
 import type { Contents } from '../tree/contents.ts'
 import type { Root } from '../tree/root.ts'
 import type { Facts } from './facts.ts'
@@ -27,9 +27,4 @@ export interface Stage {
 export interface Memo {
   get(key: Digest): Promise<Root | undefined>
   set(key: Digest, root: Root): Promise<void>
-}
-
-/** The memo key of one stage run. */
-export function stageKey(stage: Stage, input: Digest, params: Json): Digest {
-  return digestOf(stableJson(['stage', stage.name, stage.version, input, params]))
 }

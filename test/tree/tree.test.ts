@@ -3,8 +3,7 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import { treeProblems } from '../../src/tree/check.ts'
 import { withEntries, withoutPaths } from '../../src/tree/edit.ts'
-import { mapContents, mapInodes } from '../../src/tree/map.ts'
-import { memoryContents } from '../../src/tree/contents.ts'
+import { mapInodes } from '../../src/tree/map.ts'
 import { selectNames } from '../../src/tree/select.ts'
 import { parseTree, printTree, treeDigest } from '../../src/tree/text.ts'
 import { comparePaths, EMPTY, entriesOf, lookup, type Tree, treeOf } from '../../src/tree/tree.ts'
@@ -109,25 +108,6 @@ test('mapping inodes keeps hard links', () => {
   const tree = mapInodes(treeOf([shared, { ...shared, path: 'b' }]), (inode) => ({ ...inode, mtime: 7 }))
   assert.equal(tree.names[1]?.inode, tree.names[2]?.inode)
   assert.equal(lookup(tree, 'b')?.inode.mtime, 7)
-})
-
-test('mapping contents rewrites a hard-linked file once', async () => {
-  const contents = memoryContents()
-  const content = await contents.write(Buffer.from('old'))
-  const shared = { path: 'a', owner: 'a_1', inode: { ...file('a', 'old').inode, content } as never }
-  let calls = 0
-  const tree = await mapContents(
-    treeOf([shared, { ...shared, path: 'b' }]),
-    contents,
-    () => true,
-    (bytes) => {
-      calls++
-      return Buffer.concat([bytes, Buffer.from('er')])
-    },
-  )
-  assert.equal(calls, 1)
-  const inode = lookup(tree, 'b')?.inode
-  assert.equal(inode?.type === 'file' && Buffer.from(await contents.read(inode.content)).toString(), 'older')
 })
 
 test('the empty tree is a root directory', () => {

@@ -1,5 +1,4 @@
 /** A driver for guests whose host owns the trial pointer: what qemu, libvirt and dir have in common. */
-import { mkdirSync } from 'node:fs'
 import { rm, writeFile } from 'node:fs/promises'
 import type { DriverGeneration, DriverGuest, GuestDriver, Observed } from '../driver.ts'
 import { checkHealth, type HealthSources } from '../health.ts'
@@ -182,18 +181,6 @@ export function hostedDriver(backend: Backend, { root, checks }: HostedOptions):
       })
     },
   }
-}
-
-/** Starts a guest that was stopped on what it had; nothing happens to one that runs. */
-export async function startGuest(root: string, name: string, signal: AbortSignal): Promise<boolean> {
-  const folder = guestFolder(root, name)
-  return await folder.exclusively(signal, async () => {
-    if (startedOf(folder)) return false
-    if (folder.pointer('good') === '' && folder.pointer('trial') === '') return false
-    mkdirSync(folder.file('run'), { recursive: true })
-    await startKeeper(folder)
-    return (await awaitStart(folder, () => true, START_MS, signal)) !== undefined
-  })
 }
 
 async function observe(
