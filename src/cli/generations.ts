@@ -114,6 +114,12 @@ export async function findGeneration(world: World, text: string): Promise<Genera
   return await findKnown(world, text)
 }
 
+/** `g3`, `3`, `latest` and versions are of this line; without a word, its newest. */
+export function generationWord(line: string, to: string | undefined): string {
+  if (to === undefined) return line
+  return to.includes('/') || /^g\d+-/.test(to) ? to : `${line}/${to}`
+}
+
 /**
  * A generation by a name that can be nothing else: not by its line alone, which is a profile.
  * @throws S5_GENERATION_UNKNOWN for `LINE/…` of a line that has no such generation

@@ -2,18 +2,23 @@
 import { existsSync } from 'node:fs'
 import { printable, Stage5Error } from '../base/errors.ts'
 import { startedOf } from '../deploy/drivers/keeper.ts'
-import { type Beside, mendUpper, readUpper, settleDisk } from '../deploy/upper.ts'
+import { upperFolder } from '../deploy/drivers/areas.ts'
+import { livingOn } from '../deploy/drivers/mounts.ts'
+import { folderLayer } from '../deploy/upper-folder.ts'
+import type { Beside, UpperLayer } from '../deploy/upper-layer.ts'
+import { diskLayer } from '../deploy/upper.ts'
 import { BESIDE, holding, type Shadow, shadowsOf, shadowWords, type UpperEntry } from '../fleet/shadow.ts'
 import type { Group } from '../resolve/group.ts'
+import { readXattrs, setXattrs } from '../store/xattrs.ts'
 import { lookup, type Tree, type TreePath } from '../tree/tree.ts'
-import { findGeneration, type Generation, generationsOf } from './generations.ts'
+import { findGeneration, type Generation, generationsOf, generationWord } from './generations.ts'
 import { type FoundGuest, guestsOf } from './guests.ts'
 import { type DataRecord, readManifest } from './manifest.ts'
 import type { World } from './world.ts'
 
 export interface AreaShadows {
   readonly name: string
-  readonly disk: string
+  readonly layer: UpperLayer
   readonly upper: readonly UpperEntry[]
   readonly shadows: readonly Shadow[]
 }
@@ -45,7 +50,7 @@ export async function guestShadows(world: World, found: FoundGuest, to?: string)
     throw new Stage5Error('S5_GUEST_OFF', `${folder.name} has not been started here: it has no base yet`, {
       hint: `stage5 guest start ${folder.name}`,
     })
-  const after = await findGeneration(world, to === undefined ? group.line : wordOf(group.line, to))
+  const after = await findGeneration(world, generationWord(group.line, to))
   const { boot } = await readManifest(before.directory)
   const overlays = boot.data.filter(({ kind }) => kind === 'overlay')
   const next = await treeOf(world, after)
@@ -58,10 +63,6 @@ export async function guestShadows(world: World, found: FoundGuest, to?: string)
       areas.push(await areaOf(world, found, record, { now, next, earlier, running }))
   }
   return { before, after, next, areas, running }
-}
-
-function wordOf(line: string, to: string): string {
-  return to.includes('/') || /^g\d+-/.test(to) ? to : `${line}/${to}`
 }
 
 async function treeOf(world: World, { directory }: Generation): Promise<Tree> {
@@ -87,20 +88,29 @@ interface Bases {
 
 async function areaOf(
   world: World,
-  { folder }: FoundGuest,
+  found: FoundGuest,
   { name, paths }: DataRecord,
   { now, next, earlier, running }: Bases,
 ): Promise<AreaShadows> {
-  const disk = folder.file('data', `${name}.ext4`)
-  if (!existsSync(disk)) return { name, disk, upper: [], shadows: [] }
+  const layer = layerOf(found, name)
+  if (!layer.exists()) return { name, layer, upper: [], shadows: [] }
   const inTree = paths.map((path) => path.slice(1))
   const isCompared = (path: TreePath): boolean => {
     const plain = path.endsWith(BESIDE) ? path.slice(0, -BESIDE.length) : path
     return [now, next].some((tree) => lookup(tree, plain) !== undefined)
   }
-  if (!running) await settleDisk(disk, world.signal)
-  const upper = await readUpper(disk, inTree, isCompared, world.signal)
-  return { name, disk, upper, shadows: shadowsOf(upper, now, next, earlier) }
+  if (!running) await layer.settle(world.signal)
+  const upper = await layer.read(inTree, isCompared, world.signal)
+  return { name, layer, upper, shadows: shadowsOf(upper, now, next, earlier) }
+}
+
+/** Drivers whose guests keep their overlays on this host. */
+const WITH_LAYERS: ReadonlySet<string> = new Set(['dir', 'qemu', 'libvirt'])
+
+function layerOf({ group, folder }: FoundGuest, area: string): UpperLayer {
+  return group.driver.kind === 'dir'
+    ? folderLayer(upperFolder(folder, area), { read: readXattrs, set: setXattrs })
+    : diskLayer(folder.file('data', `${area}.ext4`))
 }
 
 export interface Mended {
@@ -124,7 +134,7 @@ export async function rebaseGuest(world: World, found: FoundGuest, to?: string):
     const reset: TreePath[] = []
     const added: TreePath[] = []
     const left: Shadow[] = []
-    for (const { disk, upper, shadows } of areas) {
+    for (const { layer, upper, shadows } of areas) {
       const going = shadows.filter(
         ({ remedy, kind, base }) =>
           remedy === 'reset' && (kind !== 'same' || before.name === after.name || base === 'none'),
@@ -136,7 +146,7 @@ export async function rebaseGuest(world: World, found: FoundGuest, to?: string):
         beside.push({ path: `${path}${BESIDE}`, inode: young, bytes: await store.read(young.content) })
       }
       const paths = going.map(({ path }) => path)
-      await mendUpper(disk, upper, paths, beside, world.signal)
+      await layer.mend(upper, paths, beside, world.signal)
       reset.push(...paths)
       added.push(...beside.map(({ path }) => path))
       left.push(...shadows.filter(({ conflict, remedy }) => conflict && remedy === 'keep'))
@@ -157,12 +167,12 @@ export async function resetPath(world: World, found: FoundGuest, path: string): 
   return await folder.exclusively(world.signal, async () => {
     mustBeOff(found)
     const { areas } = await guestShadows(world, found)
-    for (const { disk, upper } of areas) {
+    for (const { layer, upper } of areas) {
       const going = upper
         .map((entry) => entry.path)
         .filter((one) => one === wanted || one.startsWith(`${wanted}/`) || one === `${wanted}${BESIDE}`)
       if (going.length === 0) continue
-      await mendUpper(disk, upper, going, [], world.signal)
+      await layer.mend(upper, going, [], world.signal)
       return going
     }
     throw new Stage5Error(
@@ -185,7 +195,7 @@ export async function hiddenChanges(
   const problems: string[] = []
   const overlaid = new Map<string, boolean>()
   for (const group of groups) {
-    if (group.driver.kind !== 'qemu' && group.driver.kind !== 'libvirt') continue
+    if (!WITH_LAYERS.has(group.driver.kind)) continue
     for (const found of guestsOf(world, [group])) {
       const before = await runningBase(world, found)
       if (!before || before.name === name || !existsSync(before.directory)) continue
@@ -210,8 +220,8 @@ export async function hiddenChanges(
   return { warnings, problems }
 }
 
-function mustBeOff({ folder }: FoundGuest): void {
-  if (startedOf(folder))
+function mustBeOff({ group, folder }: FoundGuest): void {
+  if (startedOf(folder) || (group.driver.kind === 'dir' && livingOn(folder).length > 0))
     throw new Stage5Error('S5_GUEST_RUNNING', `${folder.name} is running: its disks are in use`, {
       hint: `stage5 guest stop ${folder.name}`,
     })

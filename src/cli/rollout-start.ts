@@ -8,7 +8,7 @@ import type { Documents } from '../fleet/read.ts'
 import { budgetOf, planWaves, rankOf } from '../fleet/waves.ts'
 import type { Group } from '../resolve/group.ts'
 import { type Result, textOption, type Words } from './command.ts'
-import { findGeneration, type Generation } from './generations.ts'
+import { findGeneration, type Generation, generationWord } from './generations.ts'
 import { hiddenChanges } from './guest-shadows.ts'
 import { chosenGroups, type Fleet } from './rollout-world.ts'
 import type { World } from './world.ts'
@@ -60,12 +60,6 @@ async function wanted(
       epoch: '',
     },
   }
-}
-
-/** `g3`, `3`, `latest` and versions are of the groups' line. */
-function generationWord(line: string, to: string | undefined): string {
-  if (to === undefined) return line
-  return to.includes('/') || /^g\d+-/.test(to) ? to : `${line}/${to}`
 }
 
 function mostCommon(groups: readonly Group[], documents: Documents): string {

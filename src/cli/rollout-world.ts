@@ -20,10 +20,12 @@ import { loadGroups } from './groups.ts'
 import { openPinnedEngine } from './store-pin.ts'
 import type { World } from './world.ts'
 
+export const USUAL_ENGINE = 'sqlite:.stage5/fleet.db'
+
 export const FLEET_OPTIONS: readonly Option[] = [
   {
     flags: '--engine <url>',
-    description: 'where the state is: sqlite:FILE (default: sqlite:.stage5/fleet.db) or etcd://HOST:2379',
+    description: `where the state is: sqlite:FILE (default: ${USUAL_ENGINE}) or etcd://HOST:2379`,
   },
   { flags: '--groups <dir>', description: 'folder of the groups (default: groups)' },
 ]
@@ -37,7 +39,7 @@ export interface Fleet extends AsyncDisposable {
 
 export async function openFleet(world: World, words: Words): Promise<Fleet> {
   const groups = await groupsOf(world, words)
-  const engine = await openPinnedEngine(world, textOption(words, 'engine') ?? 'sqlite:.stage5/fleet.db')
+  const engine = await openPinnedEngine(world, textOption(words, 'engine') ?? USUAL_ENGINE)
   const read = documentReader()
   return {
     engine,

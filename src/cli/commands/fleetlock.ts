@@ -7,7 +7,7 @@ import { now } from '../../host/clock.ts'
 import { type Command, textOption } from '../command.ts'
 import { parseSeconds } from '../quantities.ts'
 import { showError } from '../render/error.ts'
-import { FLEET_OPTIONS, liveGroups } from '../rollout-world.ts'
+import { FLEET_OPTIONS, liveGroups, USUAL_ENGINE } from '../rollout-world.ts'
 import { openPinnedEngine } from '../store-pin.ts'
 
 const LISTEN = '127.0.0.1:8460'
@@ -35,7 +35,7 @@ export const fleetlock: Command = {
     'stage5 fleetlock --engine etcd://10.0.0.1:2379,10.0.0.2:2379,10.0.0.3:2379 --listen 0.0.0.0:8460',
   ],
   run: async (world, words) => {
-    const address = textOption(words, 'engine') ?? 'sqlite:.stage5/fleet.db'
+    const address = textOption(words, 'engine') ?? USUAL_ENGINE
     const listen = parseListen(textOption(words, 'listen') ?? LISTEN)
     if (address.startsWith('sqlite:') && !isLocal(listen) && words.options['singleMachine'] !== true)
       throw new Stage5Error(
