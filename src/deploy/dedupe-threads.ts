@@ -1,6 +1,6 @@
 /** Compares many sets of files: some in another thread, the others here, between which the caller uses what was found. */
 import { setImmediate } from 'node:timers/promises'
-import { Worker } from 'node:worker_threads'
+import { startThread } from '../host/thread.ts'
 import { comparer } from './dedupe-compare.ts'
 import type { FileNode } from './dedupe-scan.ts'
 
@@ -93,8 +93,7 @@ interface Other extends AsyncDisposable {
 }
 
 function startOther(): Other {
-  const script = import.meta.url.endsWith('.ts') ? './dedupe-worker.ts' : './dedupe-worker.js'
-  const worker = new Worker(new URL(script, import.meta.url))
+  const worker = startThread('./dedupe-worker', import.meta.url)
   const given: Share[] = []
   let answered: Answered[] = []
   let failure: Error | undefined

@@ -1,8 +1,8 @@
 /** The engine of one machine: a file of SQLite (WAL, synchronous=FULL), open in any number of its processes at once. */
 import { mkdirSync, statfsSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
-import { Worker } from 'node:worker_threads'
 import { type Code, Stage5Error } from '../base/errors.ts'
+import { startThread } from '../host/thread.ts'
 import { checkSeconds, checkTransaction, MAX_OPERATIONS } from './check.ts'
 import type { ChangeSet, Engine } from './engine.ts'
 import { takeLead } from './lead.ts'
@@ -21,7 +21,7 @@ export interface SqliteOptions {
  * can reach it; S5_DISK_FULL, S5_DISK_FAILED, S5_FILE_FORBIDDEN
  */
 export async function openSqliteEngine(path: string, options: SqliteOptions = {}): Promise<Engine> {
-  const thread = await startThread(resolve(path))
+  const thread = await startDatabase(resolve(path))
   const { ask } = thread
 
   async function* watch(prefix: string, revision: bigint, signal: AbortSignal): AsyncGenerator<ChangeSet> {
@@ -96,10 +96,9 @@ interface Pending {
   readonly reject: (error: unknown) => void
 }
 
-async function startThread(path: string): Promise<Thread> {
+async function startDatabase(path: string): Promise<Thread> {
   makeFolder(path)
-  const script = import.meta.url.endsWith('.ts') ? './sqlite-worker.ts' : './sqlite-worker.js'
-  const worker = new Worker(new URL(script, import.meta.url), { workerData: { path } })
+  const worker = startThread('./sqlite-worker', import.meta.url, { workerData: { path } })
   const pending = new Map<number, Pending>()
   const news = new Set<() => void>()
   let ended: Error | undefined

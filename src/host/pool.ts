@@ -1,5 +1,5 @@
 /** A pool of worker threads: started on first use, one job each at a time, ended by dispose. */
-import { Worker } from 'node:worker_threads'
+import type { Worker } from 'node:worker_threads'
 
 export interface Job<I = unknown> {
   readonly kind: string
@@ -31,11 +31,15 @@ interface Waiting {
 }
 
 /**
- * @param script the module that each thread runs; it answers every message with one `Answer`
+ * @param make starts a thread that answers every message with one `Answer`
  * @param size most threads at once
  * @param revive makes an error out of an answer that is not ok
  */
-export function openPool(script: URL, size: number, revive: (answer: Answer & { ok: false }) => Error): Pool {
+export function openPool(
+  make: () => Worker,
+  size: number,
+  revive: (answer: Answer & { ok: false }) => Error,
+): Pool {
   const idle: Worker[] = []
   const all = new Set<Worker>()
   const queue: Waiting[] = []
@@ -49,7 +53,7 @@ export function openPool(script: URL, size: number, revive: (answer: Answer & { 
   }
 
   function start(): Worker {
-    const worker = new Worker(script)
+    const worker = make()
     worker.unref()
     all.add(worker)
     return worker

@@ -3,13 +3,10 @@ import type { Code } from '../base/codes.ts'
 import { Stage5Error } from '../base/errors.ts'
 import type { Json } from '../base/json.ts'
 import { type Answer, openPool, type Pool } from '../host/pool.ts'
+import { startThread } from '../host/thread.ts'
 
 export function openThreads(threads: number): Pool {
-  return openPool(
-    new URL(import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js', import.meta.url),
-    threads,
-    revive,
-  )
+  return openPool(() => startThread('./worker', import.meta.url), threads, revive)
 }
 
 /** Errors lose their class on the way between threads. */
