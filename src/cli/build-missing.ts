@@ -12,7 +12,7 @@ import type { World } from './world.ts'
 
 /**
  * The answer for today's indexes. With `policy: build-missing`, each build that a refusal lacks is made once by the
- * builder of a repository, and the indexes are read again.
+ * builder of a repository, which runs in the folder of the project, and the indexes are read again.
  *
  * @throws S5_PROFILE_INVALID when no repository has a builder; S5_TOOL_FAILED, S5_TOOL_MISSING of the builder
  */
@@ -41,9 +41,13 @@ export async function resolveOrBuild(
     for (const build of missing) {
       const command = [...builder.builder, build.atom]
       made.add(buildCommand(build))
-      world.report({ kind: 'warning', code: 'building', message: buildCommand(build) })
-      const env = { USE: build.use.join(' ') }
-      await timed(world, 'build missing', () => run(command, { env, signal: world.signal }))
+      world.report({
+        kind: 'warning',
+        code: 'building',
+        message: `a build is missing: ${buildCommand(build)}`,
+      })
+      const options = { env: { USE: build.use.join(' ') }, cwd: world.directory, isTalk: true }
+      await timed(world, 'build missing', () => run(command, { ...options, signal: world.signal }))
     }
     builder.forget?.()
   }

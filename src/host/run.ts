@@ -16,6 +16,8 @@ export interface RunOptions {
   readonly timeoutMs?: number
   /** Bytes of standard output that are kept; more is an error. Default 64 MiB. */
   readonly stdoutLimit?: number
+  /** Standard output is for people too: it is joined to `stderr`, of which the end is kept. */
+  readonly isTalk?: boolean
   /** Exit codes that are answers and not failures. Default `[0]`. */
   readonly accept?: readonly number[] | 'any'
 }
@@ -86,15 +88,17 @@ export function run(argv: readonly string[], options: RunOptions = {}): Promise<
       clearTimeout(killer)
       options.signal?.removeEventListener('abort', onAbort)
     }
+    const talk = (chunk: Buffer): void => {
+      stderr = Buffer.concat([stderr, chunk])
+      if (stderr.length > 2 * KEPT_STDERR) stderr = Buffer.from(stderr.subarray(-KEPT_STDERR))
+    }
     child.stdout.on('data', (chunk: Buffer) => {
+      if (options.isTalk) return talk(chunk)
       kept += chunk.length
       if (kept > limit) end(failed(argv, `wrote more than ${limit} bytes`, tail(stderr)))
       else stdout.push(chunk)
     })
-    child.stderr.on('data', (chunk: Buffer) => {
-      stderr = Buffer.concat([stderr, chunk])
-      if (stderr.length > 2 * KEPT_STDERR) stderr = Buffer.from(stderr.subarray(-KEPT_STDERR))
-    })
+    child.stderr.on('data', talk)
     child.on('error', (cause) => {
       finish()
       reject(failed(argv, `could not be started: ${cause.message}`, '', cause))

@@ -1,7 +1,7 @@
 /** Accepts the `Packages` index of one binhost: whole, of this time, and not older than the one accepted before. */
 import { basename, join } from 'node:path'
 import { digestOf, hexOf, type Digest } from '../base/digest.ts'
-import { isStage5Error } from '../base/errors.ts'
+import { isStage5Error, Stage5Error } from '../base/errors.ts'
 import { parseGentooIndex, type GentooIndex } from '../format/gentoo-index.ts'
 import { refused } from '../format/release.ts'
 import { compressionOf, decompress } from '../host/decompress.ts'
@@ -34,6 +34,8 @@ export interface IndexContext {
   /** Milliseconds since 1970. */
   readonly now: () => number
   readonly checkTimestamp: boolean
+  /** A folder without an index has no packages yet: a builder makes them. */
+  readonly mayBeEmpty: boolean
   readonly signal: AbortSignal
 }
 
@@ -64,6 +66,7 @@ const MAX_INDEX = 512 * 2 ** 20
 const CLOCK_TOLERANCE_SECONDS = 300
 /** An index cannot keep itself from being looked at for longer. */
 const MAX_TTL_SECONDS = 86_400
+const NO_PACKAGES = Buffer.from('VERSION: 0\nTIMESTAMP: 0\nPACKAGES: 0\n')
 
 /**
  * `Packages.gz`, where it is missing `Packages`; asked for conditionally, and not at all while the TTL of its header runs.
@@ -88,7 +91,8 @@ export async function acceptIndex(
   const index = parseGentooIndex(`${source.label} ${file}`, bytes)
   const header = gentooHeaderOf(index.header)
   checkHeader(source, header, arch)
-  if (context.checkTimestamp) checkTimes(source, index.timestamp, isKept ? undefined : kept, now)
+  const isEmpty = bytes === NO_PACKAGES
+  if (context.checkTimestamp && !isEmpty) checkTimes(source, index.timestamp, isKept ? undefined : kept, now)
   const digest = fromCache ? (kept as Kept).digest : digestOf(bytes)
   const ttl = Number(index.header.get('TTL') ?? 0)
   const state: State = {
@@ -112,7 +116,7 @@ export async function acceptIndex(
     file,
     fromCache,
     keep: async () => {
-      if (isKept) return
+      if (isKept || isEmpty) return
       if (!fromCache) await keepWhole(textFile(directory, source, digest), bytes)
       await keepWhole(stateFile(directory, source), JSON.stringify(state))
       const name = basename(textFile(directory, source, digest))
@@ -162,7 +166,15 @@ async function fetchIndex(
       return { file, bytes, validators: answer.validators }
     } catch (error) {
       const isAbsent = isStage5Error(error, 'S5_FETCH_FAILED') && error.data['status'] === 404
-      if (!isAbsent || at === source.indexes.length - 1) throw error
+      if (!isAbsent) throw error
+      if (at < source.indexes.length - 1) continue
+      if (localPath(source.uri) === undefined) throw error
+      if (context.mayBeEmpty) return { file, bytes: NO_PACKAGES, validators: {} }
+      throw new Stage5Error('S5_FETCH_FAILED', error.message, {
+        hint: `stage5 index ${source.uri} writes the index of a PKGDIR, as emaint binhost --fix does`,
+        cause: error,
+        data: error.data,
+      })
     }
   throw new RangeError('no index to try')
 }

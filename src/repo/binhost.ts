@@ -50,6 +50,7 @@ export function openBinhost(spec: RepositorySpec, world: RepositoryWorld): Repos
     directory: world.directory,
     now: world.now,
     checkTimestamp: gentoo.checkTimestamp,
+    mayBeEmpty: spec.builder !== undefined,
     signal,
   })
 

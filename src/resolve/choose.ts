@@ -115,6 +115,8 @@ export interface Choice {
   readonly sonameProviders: (key: SonameKey) => readonly Package[]
   /** The flags of a Gentoo build that the profile binds. */
   boundFlags(pkg: Package): readonly UseTest[]
+  /** The flags that the profile asks for beside a package. */
+  askedFlags(name: string): readonly UseTest[]
   readonly prefersMinimal: boolean
   readonly hasGentoo: boolean
 }
@@ -210,6 +212,7 @@ export function openChoice(input: ResolveInput, catalog: Catalog, pins?: Lock): 
     needsOf,
     sonameProviders,
     boundFlags: (pkg) => (pkg.gentoo ? rules.bound(pkg, pkg.gentoo) : []),
+    askedFlags: (name) => bound.get(name) ?? [],
     prefersMinimal: input.prefer === 'minimal',
     hasGentoo: catalog.hasGentoo,
     candidates,

@@ -60,6 +60,7 @@ export function missingBuild(
   }
   if (parent && subslot !== undefined && named.some((pkg) => mismatch(wide, pkg) === undefined))
     return { atom: `=${parent.name}-${parent.version}`, use: [] }
+  for (const { flag, state } of choice.askedFlags(name)) if (!flags.has(flag)) flags.set(flag, state === 'on')
   return { atom: printEbuildAtom(wide), use: words(flags) }
 }
 

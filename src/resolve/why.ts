@@ -16,6 +16,23 @@ export interface Link {
   readonly because: string
 }
 
+/** Categories that repeat the names of others. */
+const SHADOWS = /^(?:acct-user|acct-group|virtual)\//
+
+/** With its category, where one package alone has the name: `php`, `php:8.3`. Accounts and virtuals stand back. */
+export function fullName(given: string, names: Iterable<string>): string {
+  if (given.includes('/')) return given
+  const [, name = '', slot = ''] = /^([^:]*)(.*)$/.exec(given) ?? []
+  const found = new Set<string>()
+  for (const one of names) {
+    if (one === given || one === name) return given
+    if (one.endsWith(`/${name}`)) found.add(one)
+  }
+  const real = [...found].filter((one) => !SHADOWS.test(one))
+  const [only, more] = real.length > 0 ? real : found
+  return only === undefined || more !== undefined ? given : only + slot
+}
+
 /**
  * The chain from the profile down to each package of this name: the first link was asked for by the profile itself.
  *
@@ -57,16 +74,18 @@ const UNBOUNDED = { conflicts: Infinity, decisions: Infinity, wishes: false }
 /**
  * Every build of a name that the indexes have, best first, with the reason why the profile does not get it.
  *
+ * @param given as `fullName` takes it
  * @throws S5_PACKAGE_UNKNOWN when no index has or provides the name
  */
 export function whyNot(
   input: ResolveInput,
   indexes: readonly Index[],
-  name: string,
+  given: string,
   pins?: Lock,
 ): readonly WhyNot[] {
   const session = openSession(input, indexes, pins)
   const { catalog, choice, problem } = session
+  const name = fullName(given, catalog.names())
   const builds = [...catalog.named(name), ...catalog.providing(name)]
   if (builds.length === 0) {
     const near = nearest(name, catalog.names())

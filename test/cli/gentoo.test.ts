@@ -107,6 +107,12 @@ test('indexes and a profile are answered without fetching anything', async (t) =
   const more = await ask('--profile', 'profiles/php.yaml', 'app/broken')
   assert.equal(more.code, 1)
   assert.match(more.stdout, /no-match/)
+  const ofFolder = await stage5(directory, ['resolve', '--index', 'pkgdir', '--profile', 'php@any', '--json'])
+  const { packages } = JSON.parse(ofFolder.stdout) as { packages: { cpv: string }[] }
+  assert.deepEqual(
+    packages.map(({ cpv }) => cpv),
+    ['dev-lang/php-8.3.9'],
+  )
   assert.equal((await ask()).code, 2)
   assert.equal((await stage5(directory, ['resolve'])).code, 2)
 })
@@ -139,11 +145,37 @@ test('a missing build is a command to type, or made by the builder where the pro
   assert.match(none.stderr, /no repository of the profile has a builder/)
 })
 
+test('a builder may begin with no PKGDIR at all, and says in its own words why it failed', async (t) => {
+  const directory = project(t, {
+    'repos/house.yaml': 'kind: gentoo\nuri: ../fresh\nbuilder: [sh, build.sh]\n',
+    'repos/bare.yaml': 'kind: gentoo\nuri: ../fresh\n',
+    'profiles/web.yaml':
+      'repositories: [house]\npolicy: build-missing\npackages:\n  - {atom: dev-lang/php, use: [fpm]}\n  - {atom: app/absent, use: [-x]}\n',
+    'build.sh': `case $1 in
+app/absent) echo "ERROR: app/absent failed"; exit 1 ;;
+esac
+mkdir -p fresh
+printf 'VERSION: 0\nTIMESTAMP: 1700000000\nARCH: amd64\n\n${PHP(2, 'fpm').replaceAll('\n', String.raw`\n`)}' > fresh/Packages
+echo "$USE $1" >> built
+`,
+  })
+  const bare = await stage5(directory, ['repo', 'check', 'bare'])
+  assert.match(bare.stderr, /fresh\/Packages: no such file\n +hint: stage5 index .*fresh writes the index/)
+  const { code, stderr } = await stage5(directory, ['plan', 'web'])
+  assert.equal(code, 1)
+  assert.match(stderr, /a build is missing: USE="fpm" emerge --buildpkgonly dev-lang\/php\n/)
+  assert.match(stderr, /a build is missing: USE="-x" emerge --buildpkgonly app\/absent\n/)
+  assert.match(stderr, /ERROR: app\/absent failed/)
+  assert.equal(readFileSync(join(directory, 'built'), 'utf8'), 'fpm dev-lang/php\n')
+})
+
 test('why-not says of each rejected build what is in the way', async (t) => {
   const directory = project(t, PROJECT)
   const { stdout } = await stage5(directory, ['why-not', 'php@any', 'app/broken'])
   assert.match(stdout, /app\/broken-1/)
   assert.match(stdout, /there is no package app\/gone/)
+  const short = await stage5(directory, ['why-not', 'php@any', 'broken'])
+  assert.equal(short.stdout, stdout)
 })
 
 const MAKE_CONF = `# comment

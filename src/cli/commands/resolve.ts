@@ -1,6 +1,6 @@
 /** `stage5 resolve`: a question of the resolver as one JSON file, answered without fetching anything. */
-import { readFileSync } from 'node:fs'
-import { dirname, resolve as resolvePath } from 'node:path'
+import { readFileSync, statSync } from 'node:fs'
+import { dirname, join, resolve as resolvePath } from 'node:path'
 import type { Json } from '../../base/json.ts'
 import { Stage5Error } from '../../base/errors.ts'
 import { loadProfile } from '../../resolve/load-profile.ts'
@@ -20,7 +20,7 @@ export const resolve: Command = {
     {
       flags: '--index <file>',
       description:
-        'a Packages file of a binhost instead of the repositories of the profile; the first is preferred',
+        'a Packages file of a binhost, or its folder, instead of the repositories of the profile; the first is preferred',
       many: true,
     },
     { flags: '--profile <name>', description: 'profile whose packages, flags, masks and licences hold' },
@@ -77,7 +77,10 @@ async function ofProfile(
   if (paths.length > 0)
     return universeOfProfile(
       profile,
-      paths.map((path) => ({ name: path, ...readPackagesIndex(resolvePath(world.directory, path)) })),
+      paths.map((path) => ({
+        name: path,
+        ...readPackagesIndex(indexAt(resolvePath(world.directory, path))),
+      })),
     )
   const indexes = await Promise.all(
     profile.repositories.map(async (repo) =>
@@ -85,6 +88,12 @@ async function ofProfile(
     ),
   )
   return { name: profile.name, input: profile, indexes, problems: [] }
+}
+
+/** The index of a PKGDIR, where that is named instead of a file in it. */
+function indexAt(path: string): string {
+  const isFolder = statSync(path, { throwIfNoEntry: false })?.isDirectory() === true
+  return isFolder ? join(path, 'Packages') : path
 }
 
 function answered(universe: Universe): Result {

@@ -2,7 +2,7 @@
 import { Stage5Error } from '../../base/errors.ts'
 import { nearest } from '../../base/near.ts'
 import type { Index } from '../../pkg/package.ts'
-import { why as chainsOf, whyNot as rejectedBuilds } from '../../resolve/why.ts'
+import { fullName, why as chainsOf, whyNot as rejectedBuilds } from '../../resolve/why.ts'
 import { ebuildPhases } from '../../stage/ebuild-phases.ts'
 import { phasesReplacedBy } from '../../stage/gentoo-phases.ts'
 import type { Command } from '../command.ts'
@@ -14,7 +14,7 @@ import { unpackAll } from '../unpack-all.ts'
 
 const ARGUMENTS = [
   { name: '<profile>', description: 'name of a profile, with @variant' },
-  { name: '<package>', description: 'name of a package' },
+  { name: '<package>', description: 'name of a package; its category may be left out' },
 ]
 
 const SCRIPTS = ['preinst', 'postinst', 'config']
@@ -26,9 +26,13 @@ export const why: Command = {
   options: [{ flags: '--scripts', description: 'print its maintainer scripts, none of which is ever run' }],
   examples: ['stage5 why www-nginx libssl3', 'stage5 why www-nginx nginx-common --scripts'],
   run: async (world, words) => {
-    const [profileName = '', name = ''] = words.arguments
+    const [profileName = '', given = ''] = words.arguments
     const { profile } = await loadRecipe(world, profileName)
     const { lock } = await settledLock(world, profile, plan)
+    const name = fullName(
+      given,
+      lock.packages.map((pkg) => pkg.name),
+    )
     const chains = chainsOf(lock, name)
     if (chains.length === 0) {
       const near = nearest(
