@@ -104,7 +104,8 @@ export async function planRollout(
     budget: budgetOf(group),
   }))
   const hidden = await hiddenChanges(world, groups, generation)
-  const problems = [...whyNot(groups, generation), ...hidden.problems]
+  const found = [...whyNot(groups, generation), ...hidden.problems.map((text): Problem => ({ text }))]
+  const problems = found.map(({ text }) => text)
   const lines = [
     `${rollout.from === '' ? '' : `${rollout.from} → `}${rollout.line}/${rollout.to} (${generation.version})`,
     '',
@@ -118,7 +119,7 @@ export async function planRollout(
       ),
     ...(already.length > 0 ? ['', `${already.length} run it already`] : []),
     ...(hidden.warnings.length > 0 ? ['', ...hidden.warnings.map((text) => `hidden: ${text}`)] : []),
-    ...problems.map((text) => `\ncannot begin: ${text}`),
+    ...found.map(({ text, hint }) => `\ncannot begin: ${text}${hint === undefined ? '' : `\n  ${hint}`}`),
   ]
   return {
     data: {
@@ -134,18 +135,35 @@ export async function planRollout(
   }
 }
 
-function whyNot(groups: readonly Group[], generation: Generation): string[] {
-  const problems: string[] = []
+/** Why a rollout cannot begin. */
+interface Problem {
+  readonly text: string
+  /** Absent: the plan says more. */
+  readonly hint?: string
+}
+
+function whyNot(groups: readonly Group[], generation: Generation): Problem[] {
+  const problems: Problem[] = []
+  const { line, seq } = generation
+  const others = groups.filter(({ driver }) => driver.kind !== 'pull').map(({ name }) => name)
+  for (const { name, driver } of groups)
+    if (driver.kind === 'pull')
+      problems.push({
+        text: `the guests of ${name} update themselves (driver: pull): a rollout cannot move them, a channel does`,
+        hint:
+          `${others.length > 0 ? `stage5 rollout start ${others.join(' ')}; ` : ''}stage5 publish ${line}/g${seq} --to PLACE, ` +
+          `then stage5 channel ${line}/g${seq} --to PLACE --group ${name}`,
+      })
   const empty = groups.filter(({ guests }) => guests.length === 0)
-  if (empty.length === groups.length) problems.push('no group has a guest')
+  if (empty.length === groups.length) problems.push({ text: 'no group has a guest' })
   for (const group of groups)
     if (group.guests.length > 0 && budgetOf(group) === 0)
-      problems.push(
-        `${group.name}: minAvailable leaves none of its ${group.guests.length} guests that may be away`,
-      )
+      problems.push({
+        text: `${group.name}: minAvailable leaves none of its ${group.guests.length} guests that may be away`,
+      })
   const strict = groups.filter(({ require }) => require === 'booted').map(({ name }) => name)
   const gate = bootedWhy(generation)
-  if (strict.length > 0 && gate !== '') problems.push(`${strict.join(', ')}: ${gate}`)
+  if (strict.length > 0 && gate !== '') problems.push({ text: `${strict.join(', ')}: ${gate}` })
   return problems
 }
 
@@ -168,10 +186,12 @@ export async function startRollout(
     const { documents } = await fleet.read()
     const { groups, rollout, generation } = await wanted(world, words, fleet, documents, names)
     const hidden = await hiddenChanges(world, groups, generation)
-    const [problem] = [...whyNot(groups, generation), ...hidden.problems]
+    const [problem] = [...whyNot(groups, generation), ...hidden.problems.map((text): Problem => ({ text }))]
     for (const message of hidden.warnings) world.report({ kind: 'warning', code: 'rollout.hidden', message })
     if (problem !== undefined)
-      throw new Stage5Error('S5_ROLLOUT_REFUSED', problem, { hint: `stage5 rollout plan ${names.join(' ')}` })
+      throw new Stage5Error('S5_ROLLOUT_REFUSED', problem.text, {
+        hint: problem.hint ?? `stage5 rollout plan ${names.join(' ')}`,
+      })
     const old = [...documents.rollouts.values()].filter(
       ({ document }) =>
         ACTIVE.has(document.state) && document.groups.some((name) => rollout.groups.includes(name)),

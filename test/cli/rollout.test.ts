@@ -20,6 +20,8 @@ before(async () => {
   writeGroup('web', WEB)
   writeGroup('db', 'guests: [db-1]\napprovers: [alice]\nwaves: [1]\nrequire: booted')
   writeGroup('stuck', 'guests: [stuck-1]\nminAvailable: 1')
+  const own = 'stage5: 1\nprofile: shop\nguests: [own-1]\ndriver: pull\n'
+  writeFileSync(join(project.directory, 'groups/own.yaml'), own)
 })
 after(() => project[Symbol.dispose]())
 
@@ -56,6 +58,9 @@ const REFUSALS: readonly (readonly [string, readonly string[]])[] = [
   ['rollout-group-unknown', ['rollout', 'start', 'wbe']],
   ['rollout-booted', ['rollout', 'start', 'db']],
   ['rollout-no-room', ['rollout', 'start', 'stuck']],
+  ['rollout-pull', ['rollout', 'start', 'own']],
+  ['rollout-pull-plan', ['rollout', 'plan', 'own']],
+  ['rollout-pull-beside', ['rollout', 'start', 'web', 'own']],
   ['rollout-history-missing', ['rollout', 'check', 'no.ndjson']],
 ]
 
