@@ -2,6 +2,7 @@
  * The upper layers of overlays on a guest's data disk: read and mended with debugfs(8), as any user and without a mount.
  * On the disk they lie in `/upper`, under the names that they have in the guest; the guest is off.
  */
+import { existsSync } from 'node:fs'
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Digest, digestOf } from '../base/digest.ts'
@@ -10,11 +11,21 @@ import { debugfsScript } from '../emit/data-disk.ts'
 import type { UpperEntry } from '../fleet/shadow.ts'
 import { run } from '../host/run.ts'
 import { temporaryDirectory } from '../host/temp.ts'
-import { comparePaths, type FileInode, type Inode, type TreePath, type Xattr } from '../tree/tree.ts'
+import { comparePaths, type Inode, type TreePath, type Xattr } from '../tree/tree.ts'
+import { type Beside, goingNames, sortXattrs, type UpperLayer } from './upper-layer.ts'
 
 const UPPER = 'upper'
-/** Attributes in which overlayfs keeps what it knows; they are no part of what the guest sees. */
-const OWN = 'trusted.overlay.'
+
+/** The layers on one disk: an ext4 file. */
+export function diskLayer(disk: string): UpperLayer {
+  return {
+    isLive: false,
+    exists: () => existsSync(disk),
+    settle: (signal) => settleDisk(disk, signal),
+    read: (...words) => readUpper(disk, ...words),
+    mend: (...words) => mendUpper(disk, ...words),
+  }
+}
 
 /** One name of a directory on the disk. */
 interface Found {
@@ -40,16 +51,11 @@ const TYPES = new Map<number, Inode['type']>([
  * Replays the journal of a guest that was cut off, as its next start would, and mends what that needs.
  * @throws S5_TOOL_MISSING, S5_TOOL_FAILED
  */
-export async function settleDisk(disk: string, signal: AbortSignal): Promise<void> {
+async function settleDisk(disk: string, signal: AbortSignal): Promise<void> {
   await run(['e2fsck', '-p', disk], { signal, accept: [0, 1] })
 }
 
-/**
- * Everything in the upper layers of these directories, in path order.
- * @param paths directories of the area, as in the guest
- * @param isCompared whether the content of a file matters; others are not read and have the digest of nothing
- */
-export async function readUpper(
+async function readUpper(
   disk: string,
   paths: readonly TreePath[],
   isCompared: (path: TreePath) => boolean,
@@ -76,16 +82,9 @@ export async function readUpper(
 
 function entryOf(one: Found, facts: Facts, body: Uint8Array | undefined): UpperEntry {
   const { path, mode, uid, gid, size } = one
-  const own = facts.xattrs.filter(([name]) => name.startsWith(OWN))
-  const xattrs = facts.xattrs.filter(([name]) => !name.startsWith(OWN))
-  const value = (name: string): string | undefined => own.find(([key]) => key === `${OWN}${name}`)?.[1]
+  const { xattrs, marks } = sortXattrs(facts.xattrs)
   const meta = { mode: mode & 0o7777, uid, gid, mtime: 0, ...(xattrs.length > 0 && { xattrs }) }
   const type = TYPES.get(mode & 0o170000)
-  const redirect = value('redirect') ?? value('metacopy')
-  const marks = {
-    ...(value('opaque') === 'y' && { opaque: true }),
-    ...(redirect !== undefined && { redirect }),
-  }
   switch (type) {
     case 'dir':
       return { path, inode: { type, ...meta }, ...marks }
@@ -241,28 +240,15 @@ async function ask(disk: string, commands: readonly string[], signal: AbortSigna
   return answers
 }
 
-/** A file that is put beside one of the guest's. */
-export interface Beside {
-  readonly path: TreePath
-  readonly inode: FileInode
-  readonly bytes: Uint8Array
-}
-
-/**
- * Takes names out of the upper layer, with everything below them, and puts files into it.
- * @throws S5_TOOL_FAILED
- */
-export async function mendUpper(
+/** @throws S5_TOOL_FAILED */
+async function mendUpper(
   disk: string,
   upper: readonly UpperEntry[],
   remove: readonly TreePath[],
   add: readonly Beside[],
   signal: AbortSignal,
 ): Promise<void> {
-  const goes = (path: TreePath): boolean =>
-    remove.some((top) => path === top || path.startsWith(`${top}/`)) || add.some((one) => one.path === path)
-  const gone = upper.filter(({ path }) => goes(path)).toSorted((a, b) => comparePaths(b.path, a.path))
-  const commands = gone.map(
+  const commands = goingNames(upper, remove, add).map(
     ({ path, inode }) => `${inode?.type === 'dir' ? 'rmdir' : 'rm'} ${quoted(`/${UPPER}/${path}`)}\n`,
   )
   if (commands.length === 0 && add.length === 0) return

@@ -191,6 +191,12 @@ export function dataArea(): Shape<DataArea> {
         node,
         `expected no overlay over programs and libraries, found ${program}: what a guest keeps there would hide updates for ever`,
       )
+    const odd = on === 'overlay' ? paths.find((path) => /[\s,:"\\]/.test(path)) : undefined
+    if (odd !== undefined)
+      return to.report(
+        node,
+        `expected paths of an overlay without spaces, commas, colons, quotes and backslashes, found ${JSON.stringify(odd)}`,
+      )
     if (on === 'disk') return { name, label, size, paths }
     return { name, label, size, paths, kind: on === '' ? 'immutable' : on }
   })

@@ -19,6 +19,7 @@ import { makeOutput } from './fd-output.ts'
 
 const START = `#!/bin/sh
 echo $STAGE5_GENERATION >>/var/log/starts
+echo $STAGE5_GENERATION >>/etc/toy/starts
 echo ready
 exec sleep 1000000
 `
@@ -26,7 +27,7 @@ exec sleep 1000000
 /** The tree that stands beside an output: what `checkout` copies. */
 function tree(folder: string, version: string, start: string): void {
   const root = join(folder, 'trees', version)
-  for (const name of ['bin', 'etc', 'usr/lib', 'var/log', 'proc'])
+  for (const name of ['bin', 'etc/toy', 'usr/lib', 'var/log', 'proc'])
     mkdirSync(join(root, name), { recursive: true })
   copyFileSync(findTool('busybox') as string, join(root, 'bin/busybox'))
   for (const name of ['sh', 'sleep', 'cat']) cpSync(join(root, 'bin/busybox'), join(root, 'bin', name))
@@ -34,6 +35,7 @@ function tree(folder: string, version: string, start: string): void {
   writeFileSync(join(root, 'etc/hostname'), 'toy\n')
   writeFileSync(join(root, 'usr/lib/os-release'), `IMAGE_ID=toy\nIMAGE_VERSION="${version}"\n`)
   writeFileSync(join(root, 'var/log/seeded'), 'from the base\n')
+  writeFileSync(join(root, 'etc/toy/default'), `default ${version}\n`)
 }
 
 const CHROOT = ['chroot', '{root}', '/bin/sh', '/start']
@@ -57,7 +59,11 @@ export function openBench(
   program: readonly string[] = CHROOT,
 ): Omit<Bench, keyof AsyncDisposable> {
   const folder = realpathSync(given)
-  const data = [{ name: 'log', label: 'log', file: 'log.ext4', size: 8_388_608, paths: ['/var/log'] }]
+  const disk = { size: 8_388_608, label: 'any' }
+  const data = [
+    { ...disk, name: 'log', file: 'log.ext4', paths: ['/var/log'] },
+    { ...disk, name: 'conf', file: 'conf.ext4', paths: ['/etc/toy'], kind: 'overlay' },
+  ]
   // A guest whose areas cannot be mounted does not start.
   const areas = [
     { name: 'cache', size: 65_536, paths: ['/var/cache'], kind: 'tmpfs' },

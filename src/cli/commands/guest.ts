@@ -303,7 +303,10 @@ async function status(world: World, groups: readonly Group[], words: Words): Pro
     areas.length === 0
       ? `${name} runs ${before.name} and has no overlay: nothing can hide its base`
       : `${name} runs ${before.name}; ${shadows.length} names hide something of it or of ${after.name}`
-  const late = running && areas.length > 0 ? ' (it is running: what it wrote last may be missing)' : ''
+  const late =
+    running && areas.some(({ layer }) => !layer.isLive)
+      ? ' (it is running: what it wrote last may be missing)'
+      : ''
   return {
     data: {
       name,

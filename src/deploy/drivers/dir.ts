@@ -1,18 +1,21 @@
 /**
  * The driver `dir`: a guest is a program in a root of its own. The root is an overlay: the generation's tree below,
- * memory above, and the guest's data areas bound into it; it is mounted for that program alone and is gone with it.
+ * memory above, and the guest's data areas mounted into it; it is mounted for that program alone and is gone with it.
  */
 import { existsSync, readFileSync } from 'node:fs'
 import { mkdir, rename, rm, writeFile } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import { isStage5Error, Stage5Error } from '../../base/errors.ts'
 import { run } from '../../host/run.ts'
 import type { Group } from '../../resolve/group.ts'
 import type { DirOptions } from '../../resolve/shape-driver.ts'
 import { filled } from '../../resolve/template.ts'
 import type { DriverGeneration, GuestDriver } from '../driver.ts'
+import { LASTING, prepareAreas } from './areas.ts'
+import { guestFolder, machineId } from './folder.ts'
 import { type Backend, hostedDriver } from './hosted.ts'
-import { type GuestOutput, readOutput } from './output.ts'
+import { endingLines, endLiving, mountSource } from './mounts.ts'
+import { readOutput } from './output.ts'
 import type { DriverPlaces } from './qemu.ts'
 import { consoleTail, imageLine } from './running.ts'
 import { seedList, seedOf } from './seed.ts'
@@ -37,13 +40,6 @@ export function dirDriver(
 
     prepare: async (guest, folder, generation, directory, signal) => {
       const { image, boot } = await readOutput(generation)
-      const overlay = boot.data.find(({ kind }) => kind === 'overlay')
-      if (overlay)
-        throw new Stage5Error(
-          'S5_IMAGE_INPUT',
-          `${generation.name}: the data area ${overlay.name} is an overlay, which only virtual machines have`,
-          { hint: 'write on: disk, or use the driver qemu', data: { area: overlay.name } },
-        )
       const tree = join(directory, 'root')
       if (!existsSync(tree)) {
         const fresh = `${tree}.new`
@@ -58,16 +54,8 @@ export function dirDriver(
       await writeFile(join(seed, 'list'), seedList(files), 'latin1')
       for (const [at, { mode, bytes }] of files.entries())
         await writeFile(join(seed, `${at}`), bytes, { mode })
-      const binds: string[] = []
-      for (const { name, paths } of boot.data)
-        for (const path of paths) {
-          const own = folder.file('data', name, path)
-          const given = join(tree, path)
-          if (!existsSync(own)) await seedArea(given, own, signal)
-          binds.push(`mkdir -p ${shellWord(`run/root${path}`)}`)
-          binds.push(`mount --bind ${shellWord(`data/${name}${path}`)} ${shellWord(`run/root${path}`)}`)
-        }
-      for (const area of boot.areas ?? []) binds.push(...areaLines(area))
+      const source = mountSource(await machineId(folder))
+      const areas = await prepareAreas(boot, folder, tree, source, signal)
       const merged = folder.file('run', 'root')
       const argv = options.run.map((word) => filled(word, { ...guest.values, root: merged }))
       const program = argv.length === 0 ? 'exec sleep infinity' : `exec ${argv.map(shellWord).join(' ')}`
@@ -79,17 +67,18 @@ export function dirDriver(
         join(directory, 'inside'),
         [
           'set -e',
+          ...endingLines(source),
           'mkdir -p run/rw run/root',
           `mount -t tmpfs -o mode=0700,size=${options.writable} rw run/rw`,
           'mkdir -m 0755 run/rw/upper run/rw/work',
           `mount -t overlay -o lowerdir=gen/${generation.name}/root,upperdir=run/rw/upper,workdir=run/rw/work,` +
-            'redirect_dir=off,metacopy=off,index=off overlay run/root',
+            `${LASTING} ${source} run/root`,
           'while read -r number path; do',
           '  mkdir -p "run/root${path%/*}"',
           '  rm -f "run/root$path"',
           `  cp -p gen/${generation.name}/seed/$number "run/root$path"`,
           `done <gen/${generation.name}/seed/list`,
-          ...binds,
+          ...areas,
           `export STAGE5_GENERATION=${generation.name} STAGE5_BOOT="$1"`,
           program,
           '',
@@ -117,6 +106,8 @@ export function dirDriver(
       return { running: generation }
     },
 
+    ended: (guest) => endLiving(guestFolder(root, guest.name)),
+
     health: (_, folder, { pid }) => ({
       console: () => consoleTail(folder),
       systemd: async (signal) => {
@@ -135,35 +126,6 @@ export function dirDriver(
   }
   const driver = hostedDriver(backend, { root, checks: group.health })
   return process.getuid?.() === 0 ? driver : { ...driver, switchTo: () => Promise.reject(needsRoot()) }
-}
-
-/** Areas in the host's memory, filled from the base at each start, and those that nobody may write to. */
-function areaLines({ name, size, paths, kind }: NonNullable<GuestOutput['boot']['areas']>[number]): string[] {
-  const memory = `run/area/${name}`
-  const mounts = paths.flatMap((path) => {
-    const at = shellWord(`run/root${path}`)
-    if (kind === 'immutable')
-      return [`mkdir -p ${at}`, `mount --bind ${at} ${at}`, `mount -o remount,bind,ro ${at}`]
-    const own = shellWord(`${memory}${path}`)
-    return [
-      `mkdir -p ${at} ${shellWord(dirname(`${memory}${path}`))}`,
-      `cp -a ${at} ${own}`,
-      `mount --bind ${own} ${at}`,
-    ]
-  })
-  if (kind === 'immutable') return mounts
-  const place = shellWord(memory)
-  return [`mkdir -p ${place}`, `mount -t tmpfs -o mode=0755,size=${size} tmpfs ${place}`, ...mounts]
-}
-
-/** A guest's own copy of what the base has there, owners and modes included; whole or not there. */
-async function seedArea(given: string, own: string, signal: AbortSignal): Promise<void> {
-  const fresh = `${own}.new`
-  await rm(fresh, { recursive: true, force: true })
-  await mkdir(dirname(own), { recursive: true })
-  if (existsSync(given)) await run(['cp', '-a', '--', given, fresh], { signal })
-  else await mkdir(fresh)
-  await rename(fresh, own)
 }
 
 function needsRoot(): Stage5Error {
