@@ -42,6 +42,16 @@ export function ebuildPhases(control: { readonly [member: string]: string }): Sc
   })
 }
 
+/**
+ * Merge phases of a package that was not unpacked, as its entry in an index names them; what they do is not known there.
+ * @param defined DEFINED_PHASES of the entry
+ */
+export function phasesToRead(name: string, defined: string): string[] {
+  if (phasesReplacedBy(name) !== undefined) return []
+  const words = wordsOf(defined)
+  return PHASES.filter((phase) => words.includes(phase)).map((phase) => `pkg_${phase}`)
+}
+
 /** `dev-lang/php`, or '' where build-info does not say. */
 function nameOf(control: { readonly [member: string]: string }): string {
   const category = (control['CATEGORY'] ?? '').trim()

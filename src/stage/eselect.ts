@@ -1,8 +1,9 @@
-/** Links that packages of Gentoo leave to a choice: /bin/sh, and what python-exec stands for where it is not kept. */
+/** Links that packages of Gentoo leave to a choice: /bin/sh, PHP's SAPIs, and what python-exec stands for where it is not kept. */
 import { compareEbuildVersions } from '../pkg/ebuild-version.ts'
 import { follow } from '../tree/resolve-path.ts'
 import { baseOf, type Entry, entriesOf, lookup, type Tree } from '../tree/tree.ts'
 import { asJson, landing, type Maker, maker, placed, withTree } from './generated.ts'
+import { phpLinks } from './php-links.ts'
 import type { Stage } from './stage.ts'
 
 const SCRIPTS = 'usr/lib/python-exec/'
@@ -10,13 +11,17 @@ const WRAPPER = /(?:^|\/)python-exec2(?:c)?$/
 
 export const eselect: Stage = {
   name: 'eselect',
-  version: 1,
+  version: 2,
   pick: ({ packages, date }) => asJson({ gentoo: packages.some(({ scheme }) => scheme === 'ebuild'), date }),
   async run(input, params, { contents }) {
     const { gentoo, date } = params as { readonly gentoo: boolean; readonly date: number }
     if (!gentoo) return input
     const make = maker('eselect', date, contents)
-    const links = [...shell(input.tree, make), ...pythons(input.tree, make)]
+    const links = [
+      ...shell(input.tree, make),
+      ...(await phpLinks(input.tree, make)),
+      ...pythons(input.tree, make),
+    ]
     return links.length === 0 ? input : withTree(input, placed(input.tree, links, date))
   },
 }

@@ -9,7 +9,7 @@ import { withoutPaths } from '../tree/edit.ts'
 import { follow } from '../tree/resolve-path.ts'
 import { baseOf, type Entry, entriesOf, lookup, type Tree } from '../tree/tree.ts'
 import { asJson, byteText, type Maker, maker, placed, rawBytes, removal, withTree } from './generated.ts'
-import { readyEntries } from './ready.ts'
+import { hasOpenrc, readyEntries } from './ready.ts'
 import type { Stage } from './stage.ts'
 import { enabledLinks, fileOfUnit, type Install, parseInstall, parsePreset, presetOf } from './units.ts'
 
@@ -35,7 +35,7 @@ interface Params {
 
 export const init: Stage = {
   name: 'init',
-  version: 2,
+  version: 3,
   pick: ({ profile: { units, runlevels, boot, kernel }, packages, date }) => {
     const has = (wanted: string): boolean =>
       packages.some(({ scheme, name }) => scheme === 'ebuild' && name === wanted)
@@ -188,7 +188,7 @@ function unknownUnit(name: string, known: readonly string[]): Stage5Error {
 
 /** The runlevels that OpenRC brings, when nothing has made them yet, and what the profile says of them. */
 function openrcLevels(tree: Tree, wanted: Params['runlevels'], make: Maker): Change {
-  if (!follow(tree, 'sbin/openrc') && !follow(tree, 'usr/bin/openrc') && !follow(tree, 'usr/sbin/openrc'))
+  if (!hasOpenrc(tree))
     throw new Stage5Error('S5_STAGE_INVALID', 'init: the profile has runlevels, but the root has no OpenRC', {
       hint: 'add the package sys-apps/openrc, or use services: (busybox) or units: (systemd)',
     })

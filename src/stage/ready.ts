@@ -1,9 +1,17 @@
 /** The line by which `stage5 boot` knows that a guest is up, said by systemd or OpenRC once their services are started. */
 import { follow } from '../tree/resolve-path.ts'
-import { type Entry, lookup, type Tree } from '../tree/tree.ts'
+import type { Entry, Tree } from '../tree/tree.ts'
+import { busyboxOf } from './busybox.ts'
 import type { Maker } from './generated.ts'
 
 const UNIT = 'stage5-ready.service'
+const SCRIPT = 'etc/init.d/stage5-ready'
+/** Where packages put the program that goes through runlevels. */
+const OPENRC = ['sbin/openrc', 'usr/bin/openrc', 'usr/sbin/openrc'] as const
+
+export function hasOpenrc(tree: Tree): boolean {
+  return OPENRC.some((path) => follow(tree, path))
+}
 
 /**
  * Nothing for a root whose init is another one, or which has no shell.
@@ -12,14 +20,32 @@ const UNIT = 'stage5-ready.service'
 export async function readyEntries(tree: Tree, line: string, make: Maker): Promise<Entry[]> {
   if (!follow(tree, 'bin/sh')) return []
   const echo = `echo '${line.replaceAll("'", String.raw`'\''`)}' >/dev/console`
-  if (/(?:^|\/)lib\/systemd\/systemd$/.test(follow(tree, 'sbin/init')?.path ?? ''))
+  const init = follow(tree, 'sbin/init')?.path
+  if (init === undefined) return []
+  if (/(?:^|\/)lib\/systemd\/systemd$/.test(init))
     return [
       await make.file(`usr/lib/systemd/system/${UNIT}`, unitText(echo)),
       make.link(`etc/systemd/system/multi-user.target.wants/${UNIT}`, `/usr/lib/systemd/system/${UNIT}`),
     ]
-  if (lookup(tree, 'etc/init.d/local') && follow(tree, 'sbin/openrc'))
-    return [await make.file('etc/local.d/stage5-ready.start', `#!/bin/sh\n${echo}\n`, { mode: 0o755 })]
+  if (hasOpenrc(tree) && init !== busyboxOf(tree)?.path)
+    return [
+      await make.file(SCRIPT, scriptText(echo), { mode: 0o755 }),
+      make.link('etc/runlevels/default/stage5-ready', `/${SCRIPT}`),
+    ]
   return []
+}
+
+/** Started behind everything else of its runlevel. */
+function scriptText(command: string): string {
+  return `#!/sbin/openrc-run
+description="Tell the console that the guest is up"
+depend() {
+	after *
+}
+start() {
+	${command}
+}
+`
 }
 
 /** `Type=idle` waits until no other job is left. In Exec lines `%` and `$` are doubled, and `\` begins an escape. */

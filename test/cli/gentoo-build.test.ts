@@ -7,6 +7,7 @@ import {
   readdirSync,
   readFileSync,
   readlinkSync,
+  realpathSync,
   rmSync,
   writeFileSync,
 } from 'node:fs'
@@ -109,15 +110,32 @@ test('packages that Portage built become a root that works', { skip }, async (t)
   })
 })
 
-test('each profile takes its own PHP of one PKGDIR', { skip }, async () => {
-  for (const [profile, has, lacks] of [
-    ['www-nginx', 'php-fpm', 'php-apache2'],
-    ['www-apache', 'php-apache2', 'php-fpm'],
+test('each profile takes its own PHP of one PKGDIR, under its usual names', { skip }, async () => {
+  const php = '/usr/lib64/php8.3/bin/php'
+  for (const [profile, links, lacks] of [
+    [
+      'www-nginx',
+      { 'usr/bin/php': php, 'usr/bin/php-fpm': `${php}-fpm` },
+      ['usr/lib64/apache2/modules/mod_php.so', 'var/lib/eselect-php/mod_php.conf'],
+    ],
+    [
+      'www-apache',
+      {
+        'usr/bin/php': php,
+        'usr/lib64/apache2/modules/mod_php.so': '/usr/lib64/php8.3/apache2/libphp8.so',
+      },
+      ['usr/bin/php-fpm', 'usr/lib64/php8.3/bin/php-fpm'],
+    ],
   ] as const) {
-    const output = await build(profile)
-    assert.ok(existsSync(join(output('.dir'), 'usr/bin', has)))
-    assert.ok(!existsSync(join(output('.dir'), 'usr/bin', lacks)))
+    const root = (await build(profile))('.dir')
+    for (const [name, real] of Object.entries(links))
+      assert.equal(realpathSync(join(root, name)), join(realpathSync(root), real), `${profile} ${name}`)
+    for (const name of lacks) assert.ok(!existsSync(join(root, name)), `${profile} ${name}`)
   }
+  const conf = join((await build('www-apache'))('.dir'), 'var/lib/eselect-php/mod_php.conf')
+  assert.equal(readFileSync(conf, 'utf8'), 'LoadModule php_module modules/mod_php.so\n')
+  const why = await stage5(project, ['why', 'www-nginx', 'dev-lang/php', '--scripts'])
+  assert.equal(why.stdout, 'what the phases of dev-lang/php do is done by: eselect\n')
 })
 
 test('a kernel of Gentoo is taken from beside its modules', { skip }, async () => {
@@ -129,12 +147,16 @@ test('a kernel of Gentoo is taken from beside its modules', { skip }, async () =
 test('a phase that no stage replaces is in the plan, and stops the build until it is acknowledged', {
   skip,
 }, async () => {
-  const later = await stage5(project, ['plan', 'www-nginx@phases'])
+  const elsewhere = { STAGE5_STORE: join(project, 'other-store') }
+  const first = await stage5(project, ['plan', 'www-nginx@phases'], elsewhere)
   assert.match(
-    later.stdout,
-    /phases that no stage replaces.*\n {2}of 1[0-9] packages they are known after the first build\n/,
+    first.stdout,
+    /\nphases that no stage replaces.*\n {2}read when `stage5 lock` fetches the packages\n(?: {4}.*\n)* {4}www-servers\/nginx 1\.27\.4: pkg_postinst\n/,
   )
+  assert.doesNotMatch(first.stdout, /sys-libs\/glibc .*: pkg_|sys-libs\/zlib .*: pkg_/)
   assert.equal((await stage5(project, ['lock', 'www-nginx@phases'])).code, 0)
+  const unread = await stage5(project, ['plan', 'www-nginx@phases'], elsewhere)
+  assert.match(unread.stdout, /\n {2}of 1[0-9] packages they are known after the first build\n/)
   const plan = await stage5(project, ['plan', 'www-nginx@phases'])
   assert.match(
     plan.stdout,
@@ -151,7 +173,11 @@ test('a phase that no stage replaces is in the plan, and stops the build until i
 test('a plan says nothing of phases that are replaced or acknowledged', { skip }, async () => {
   await build('www-nginx')
   const plan = await stage5(project, ['plan', 'www-nginx', '--json'])
-  assert.deepEqual((JSON.parse(plan.stdout) as { phases: unknown }).phases, { open: [], unread: 0 })
+  assert.deepEqual((JSON.parse(plan.stdout) as { phases: unknown }).phases, {
+    open: [],
+    named: [],
+    unread: 0,
+  })
 })
 
 test('why --scripts says which stages do what phases would do', { skip }, async () => {
@@ -186,7 +212,7 @@ test('pack makes a Gentoo package that the same profile takes after index', { sk
   assert.equal(packed.code, 0, packed.stderr)
   assert.match(packed.stdout, /app-misc\/shop\/shop-1\.0-r1-1\.gpkg\.tar/)
   const indexed = await stage5(project, ['index', 'pkgdir'])
-  assert.match(indexed.stdout, /pkgdir\/Packages: 19 packages\n/)
+  assert.match(indexed.stdout, /pkgdir\/Packages: 20 packages\n/)
   const found = await stage5(project, [
     'resolve',
     '--index',

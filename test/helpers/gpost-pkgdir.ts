@@ -310,20 +310,61 @@ function web(certificate: string): BinhostPackage[] {
         cpv: 'dev-lang/php-8.3.9',
         build: at + 1,
         slot: '8.3',
-        use,
-        iuse: 'apache2 fpm debug',
+        use: `cli ${use}`,
+        iuse: 'apache2 +cli fpm debug',
         packing: at === 0 ? 'zst' : 'gz',
-        fields: {
-          RDEPEND: '>=sys-libs/zlib-1.2:0/1=',
-          REQUIRES: 'x86_64: libz.so.1 libc.so.6 libstdc++.so.6',
-        },
-        files: program(
-          `usr/bin/php-${use}`,
-          makeElf({ needed: ['libz.so.1', 'libc.so.6', 'libstdc++.so.6'] }),
+        ...withFields(
+          phases(
+            'php-8.3.9',
+            'compile configure install postinst postrm prepare test',
+            'autotools flag-o-matic multilib systemd',
+            'pkg_postinst() {\n\teselect php set "${m}" php${SLOT} || die\n}\n',
+          ),
+          {
+            RDEPEND: `app-eselect/eselect-php[apache2?,fpm?] >=sys-libs/zlib-1.2:0/1=`,
+            REQUIRES: 'x86_64: libz.so.1 libc.so.6 libstdc++.so.6',
+          },
         ),
+        files: php(use),
       }),
     ),
+    {
+      cpv: 'app-eselect/eselect-php-0.9.9',
+      use: 'apache2 fpm',
+      iuse: 'apache2 fpm',
+      ...phases(
+        'eselect-php-0.9.9',
+        'configure postinst',
+        'tmpfiles',
+        'pkg_postinst() {\n\tuse fpm && tmpfiles_process php-fpm.conf\n}\n',
+      ),
+      files: files(
+        file('usr/lib/tmpfiles.d/php-fpm.conf', 'd /run/php-fpm 0755 root root\n'),
+        file('usr/share/eselect/modules/php.eselect', '# c\n'),
+      ),
+    },
   ]
+}
+
+/** The slotted layout of dev-lang/php: no name without a number outside of its own folder. */
+function php(use: 'fpm' | 'apache2'): TarSpec[] {
+  const home = 'usr/lib64/php8.3'
+  const elf = makeElf({ needed: ['libz.so.1', 'libc.so.6', 'libstdc++.so.6'] })
+  const own =
+    use === 'apache2'
+      ? program(`${home}/apache2/libphp8.so`, elf)
+      : [
+          ...program(`${home}/bin/php-fpm`, elf),
+          ...link('usr/bin/php-fpm8.3', '../lib64/php8.3/bin/php-fpm'),
+          ...file('etc/php/fpm-php8.3/php-fpm.conf', 'include=/etc/php/fpm-php8.3/fpm.d/*.conf\n'),
+        ]
+  return files(
+    program(`${home}/bin/php`, elf),
+    link('usr/bin/php8.3', '../lib64/php8.3/bin/php'),
+    program(`${home}/bin/phpize`, '#!/bin/sh\n'),
+    dirs('usr/lib64/apache2', 'usr/lib64/apache2/modules'),
+    own,
+  )
 }
 
 /** @param certificate PEM of one certificate */

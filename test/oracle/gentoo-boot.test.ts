@@ -1,45 +1,17 @@
 /** A guest of Gentoo packages boots: its kernel was packed by `stage5 pack`, everything else is a PKGDIR as Portage leaves it. */
 import assert from 'node:assert/strict'
-import { execFileSync } from 'node:child_process'
-import { cpSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs'
+import { cpSync, existsSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { test } from 'node:test'
 import { waitReady } from '../../src/deploy/qemu.ts'
 import { temporaryDirectory } from '../../src/host/temp.ts'
 import { stage5 } from '../helpers/console.ts'
-import { fetchDebs } from '../helpers/debs.ts'
 import { GENTOO_CERTIFICATE } from '../helpers/gpost-certificate.ts'
+import { kernelFolder, packKernel } from '../helpers/gpost-kernel.ts'
 import { writeGentooPkgdir } from '../helpers/gpost-pkgdir.ts'
 import { bootBuilt, buildProfile, cannotBoot, shell } from '../helpers/guest.ts'
 
 const DEADLINE_MS = 240_000
-/** Of the kernel's modules only those that are near the boot path, so that packing is quick. */
-const DRIVERS = ['virtio', 'block', 'net', 'char', 'dax', 'cdrom', 'scsi', 'ata']
-
-/**
- * A folder as sys-kernel/gentoo-kernel-bin would be, made of Debian's kernel.
- * @returns its release, or why it cannot be had
- */
-function kernelFolder(scratch: string, folder: string): { release: string } | { skip: string } {
-  const depends = execFileSync('apt-cache', ['depends', 'linux-image-cloud-amd64'], { encoding: 'utf8' })
-  const image = /Depends: (linux-image-[0-9]\S+)/.exec(depends)?.[1]
-  if (image === undefined) return { skip: 'needs a Debian archive with linux-image-cloud-amd64' }
-  const why = fetchDebs(scratch, [image])
-  if (why !== undefined) return { skip: why }
-  const release = image.replace('linux-image-', '')
-  const modules = join(folder, 'lib/modules')
-  mkdirSync(modules, { recursive: true })
-  renameSync(join(scratch, image, 'lib/modules', release), join(modules, release))
-  const drivers = join(modules, release, 'kernel/drivers')
-  for (const name of readdirSync(drivers))
-    if (!DRIVERS.includes(name)) rmSync(join(drivers, name), { recursive: true })
-  const net = join(modules, release, 'kernel/net')
-  for (const name of readdirSync(net)) if (name !== 'core') rmSync(join(net, name), { recursive: true })
-  const built = join(folder, `usr/src/linux-${release}/arch/x86/boot`)
-  mkdirSync(built, { recursive: true })
-  cpSync(join(scratch, image, `boot/vmlinuz-${release}`), join(built, 'bzImage'))
-  return { release }
-}
 
 test('a root of Gentoo packages boots and runs what it holds', { timeout: 600_000 }, async (t) => {
   if (cannotBoot) return t.skip(cannotBoot)
@@ -50,15 +22,7 @@ test('a root of Gentoo packages boots and runs what it holds', { timeout: 600_00
   if ('skip' in kernel) return t.skip(kernel.skip)
   cpSync(resolve(import.meta.dirname, '../fixtures/gentoo'), project.path, { recursive: true })
   writeGentooPkgdir(join(project.path, 'pkgdir'), GENTOO_CERTIFICATE)
-  const name = ['--format', 'gpkg', '--name', 'sys-kernel/gentoo-kernel-bin', '--version', '6.1.1']
-  const packed = await stage5(project.path, [
-    'pack',
-    join(scratch.path, 'kernel'),
-    ...name,
-    '--out',
-    'pkgdir',
-  ])
-  assert.equal(packed.code, 0, packed.stderr)
+  await packKernel(project.path, join(scratch.path, 'kernel'))
   const indexed = await stage5(project.path, ['index', 'pkgdir'])
   assert.equal(indexed.code, 0, indexed.stderr)
   const built = await buildProfile(project.path, 'www-nginx@boot')

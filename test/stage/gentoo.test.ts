@@ -263,3 +263,37 @@ test('bash becomes sh where nobody is; python-exec is passed over where it is no
   assert.equal(target(wrapped.inode('usr/bin/sh')), 'dash')
   assert.equal(target(wrapped.inode('usr/bin/tool')), '../lib/python-exec/python-exec2')
 })
+
+test("PHP's newest slot stands behind the usual name of each SAPI that it has", async () => {
+  const packages = [pkg('dev-lang/php')]
+  const slot = (version: string, ...names: readonly string[]): { [path: string]: Spec } =>
+    Object.fromEntries(names.map((name) => [`usr/lib64/php${version}/${name}`, 'x']))
+  const root: { [path: string]: Spec } = {
+    'usr/bin': DIR,
+    bin: { link: 'usr/bin' },
+    ...slot('8.9', 'bin/php', 'bin/php-fpm', 'bin/php-config', 'apache2/libphp8.so', 'bin/other'),
+    ...slot('8.10', 'bin/php', 'bin/phpize', 'include/php-fpm'),
+    ...slot('7.4', 'bin/php-cgi', 'bin/phpdbg', 'apache2/libphp7.so'),
+  }
+  const { inode, text } = await run(eselect, root, {}, { packages })
+  const target = (path: string): string | undefined => {
+    const found = inode(path)
+    return found?.type === 'symlink' ? found.target : undefined
+  }
+  assert.equal(target('usr/bin/php'), '../lib64/php8.10/bin/php')
+  assert.equal(target('usr/bin/phpize'), '../lib64/php8.10/bin/phpize')
+  assert.equal(target('usr/bin/php-config'), undefined)
+  assert.equal(target('usr/bin/php-fpm'), '../lib64/php8.9/bin/php-fpm')
+  assert.equal(target('usr/bin/php-cgi'), '../lib64/php7.4/bin/php-cgi')
+  assert.equal(target('usr/bin/phpdbg'), '../lib64/php7.4/bin/phpdbg')
+  assert.equal(inode('usr/bin/other'), undefined)
+  assert.equal(target('usr/lib64/apache2/modules/mod_php.so'), '../../php8.9/apache2/libphp8.so')
+  assert.equal(await text('var/lib/eselect-php/mod_php.conf'), 'LoadModule php_module modules/mod_php.so\n')
+  const old = await run(eselect, slot('7.4', 'apache2/libphp7.so'), {}, { packages })
+  assert.match(await old.text('var/lib/eselect-php/mod_php.conf'), /^LoadModule php7_module /)
+  const chosen = { ...root, 'usr/bin/php': { link: 'php7.4' }, 'var/lib/eselect-php/mod_php.conf': 'own\n' }
+  const kept = await run(eselect, chosen, {}, { packages })
+  const php = kept.inode('usr/bin/php')
+  assert.equal(php?.type === 'symlink' && php.target, 'php7.4')
+  assert.equal(await kept.text('var/lib/eselect-php/mod_php.conf'), 'own\n')
+})

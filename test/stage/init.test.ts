@@ -141,13 +141,20 @@ test('systemd and OpenRC say when a guest is up', async () => {
     await first.text('usr/lib/systemd/system/stage5-ready.service'),
     /^ExecStart=\/bin\/sh -c "echo 'it'\\\\''s \\"up\\" 100%% \$\$x' >\/dev\/console"$/m,
   )
-  const second = await run(init, { ...OPENRC, ...shell, 'etc/init.d/local': 'x' }, parts)
+  const second = await run(init, { ...OPENRC, ...shell, 'sbin/init': 'x' }, parts)
   assert.match(
-    await second.text('etc/local.d/stage5-ready.start'),
-    /^#!\/bin\/sh\necho 'it'\\''s "up" 100% \$x' >/,
+    await second.text('etc/init.d/stage5-ready'),
+    /^#!\/sbin\/openrc-run\n(?:.*\n)*\techo 'it'\\''s "up" 100% \$x' >\/dev\/console\n/,
   )
-  assert.equal(second.inode('etc/local.d/stage5-ready.start')?.mode, 0o755)
-  for (const root of [{ ...shell, 'sbin/init': 'x' }, FILES]) {
+  assert.equal(second.inode('etc/init.d/stage5-ready')?.mode, 0o755)
+  assert.deepEqual(linksOf(second, 'etc/runlevels'), ['default/stage5-ready -> /etc/init.d/stage5-ready'])
+  const busybox = { 'bin/busybox': 'x', 'sbin/init': { link: '../bin/busybox' } }
+  for (const root of [
+    { ...shell, 'sbin/init': 'x' },
+    FILES,
+    { ...OPENRC, ...shell },
+    { ...OPENRC, ...shell, ...busybox },
+  ]) {
     const none = await run(init, root, parts)
     assert.ok(!none.paths().some((path) => path.includes('stage5-ready')))
   }

@@ -28,7 +28,7 @@ export const plan: Command = {
       ? { lock: await planProfile(world, profile), isNew: true }
       : await settledLock(world, profile, planProfile)
     const diff = diffLocks(before, after)
-    const phases = await openPhases(world, profile, after)
+    const phases = await openPhases(world, profile, after, isNew)
     const usage = await lastUsage(world, profile, after)
     const memory = await plannedMemory(world, profile, after)
     const download = after.packages.reduce((sum, { file }) => sum + Math.max(0, file.size), 0)
