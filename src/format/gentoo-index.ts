@@ -171,7 +171,9 @@ class Block implements ReadonlyMap<string, string> {
 
   get(key: string): string | undefined {
     if (!isKey(key)) return undefined
-    const at = this.#text.lastIndexOf(`\n${key}:`)
+    const start = `\n${key}:`
+    let at = -1
+    for (let next = this.#text.indexOf(start); next >= 0; next = this.#text.indexOf(start, at + 1)) at = next
     if (at < 0) return undefined
     const end = this.#text.indexOf('\n', at + 1)
     return valueOf(this.#text, at + key.length + 2, end < 0 ? this.#text.length : end)

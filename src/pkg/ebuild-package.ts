@@ -157,6 +157,7 @@ class EbuildPackage implements Package, GentooFacts {
   #needs: DepExpr | undefined
   #arch: string | undefined
   #eapi: string | undefined
+  #chost: string | undefined
   #keywords: readonly string[] | undefined
   #defaultFlags: readonly string[] | undefined
   #use: readonly string[] | undefined
@@ -212,7 +213,7 @@ class EbuildPackage implements Package, GentooFacts {
   }
 
   get chost(): string {
-    return this.#text('CHOST') || this.#header.chost
+    return (this.#chost ??= this.#text('CHOST') || this.#header.chost)
   }
 
   get mtime(): number {

@@ -22,7 +22,6 @@ import { indexPathProblem, joinAddress } from './index-path.ts'
 import type { SignaturePolicy } from './package-trust.ts'
 import { firstFound } from './packages-index.ts'
 import type { Repository } from './repository.ts'
-import { verifyGentoo } from './unpack-gentoo.ts'
 
 const MAX_PACKAGE = 64 * 2 ** 30
 const STRENGTH: readonly SignaturePolicy[] = ['off', 'if-present', 'require']
@@ -155,6 +154,7 @@ export function openBinhost(spec: RepositorySpec, world: RepositoryWorld): Repos
       return `sha256:${noted}`
     const fresh = join(folder, `${key}.new${endingOf(pkg)}`)
     await download(pkg, fresh, sums, signal)
+    const { verifyGentoo } = await import('./unpack-gentoo.ts')
     try {
       await verifyGentoo(fresh, { label: labelOf(pkg), signal, trust })
     } catch (error) {

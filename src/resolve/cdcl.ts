@@ -8,6 +8,7 @@
  *
  * @see Marques-Silva, Sakallah: GRASP, 1996 (conflict analysis); Eén, Sörensson: An Extensible SAT-solver, 2003
  */
+import { Agenda, ALL_TIERS, type Required } from './agenda.ts'
 import { moveBest } from './move-best.ts'
 import type { Bounds, Client, Literal, Outcome, Search, Tier } from './search.ts'
 
@@ -18,10 +19,6 @@ const UNKNOWN = 0
 const TRUE = 1
 const FALSE = -1
 const HARD_TIERS: readonly Tier[] = [0, 1]
-const ALL_TIERS: readonly Tier[] = [0, 1, 2]
-
-/** What one variable requires, by tier: lists of literals of which one must be true. */
-type Required = readonly [(readonly Literal[])[], (readonly Literal[])[], (readonly Literal[])[]]
 
 export function openSearch(client: Client): Search {
   return new Cdcl(client)
@@ -31,8 +28,9 @@ class Cdcl implements Search {
   conflicts = 0
   decisions = 0
   readonly #client: Client
-  // By variable.
+  /** By literal. */
   readonly #value: number[] = []
+  // By variable.
   readonly #level: number[] = []
   /** A clause, `NONE`, or -2 - v when the group of v excludes it. */
   readonly #reason: number[] = []
@@ -53,8 +51,7 @@ class Cdcl implements Search {
   readonly #watches: number[][] = []
   readonly #trail: Literal[] = []
   readonly #limits: number[] = []
-  readonly #savedPositions: (readonly [number, number, number])[] = []
-  #positions: [number, number, number] = [0, 0, 0]
+  readonly #agenda = new Agenda()
   #propagated = 0
   #expanded = 0
   /** Of the last call. */
@@ -67,8 +64,8 @@ class Cdcl implements Search {
   }
 
   variable(isGroup = false): number {
-    const variable = this.#value.length
-    this.#value.push(UNKNOWN)
+    const variable = this.#level.length
+    this.#value.push(UNKNOWN, UNKNOWN)
     this.#level.push(0)
     this.#reason.push(NONE)
     this.#groupOf.push(0)
@@ -87,7 +84,7 @@ class Cdcl implements Search {
   }
 
   clause(literals: readonly Literal[], fact: number): void {
-    const unique = [...new Set(literals)]
+    const unique = literals.filter((literal, place) => literals.indexOf(literal) === place)
     const id = this.#store(unique, fact)
     moveBest(unique, 0, (literal) => this.#rankOf(literal))
     moveBest(unique, 1, (literal) => this.#rankOf(literal))
@@ -163,7 +160,7 @@ class Cdcl implements Search {
     const most = Math.min(this.#limits.length, this.#assumed.length, assumptions.length)
     while (same < most && this.#assumed[same] === assumptions[same]) same++
     this.#backtrack(same)
-    if (same === 0) this.#positions = [0, 0, 0]
+    if (same === 0) this.#agenda.restart()
     this.#assumed = assumptions
   }
 
@@ -179,8 +176,7 @@ class Cdcl implements Search {
   }
 
   #valueOf(literal: Literal): number {
-    const value = this.#value[literal >> 1] as number
-    return literal % 2 === 0 ? value : -value
+    return this.#value[literal] as number
   }
 
   /** How good a literal is to watch: not false, else falsified late. */
@@ -191,25 +187,28 @@ class Cdcl implements Search {
 
   #openLevel(): void {
     this.#limits.push(this.#trail.length)
-    this.#savedPositions.push([...this.#positions])
+    this.#agenda.openLevel()
   }
 
   #backtrack(level: number): void {
     if (this.#limits.length <= level) return
     const keep = this.#limits[level] as number
-    for (let index = this.#trail.length - 1; index >= keep; index--)
-      this.#value[(this.#trail[index] as Literal) >> 1] = UNKNOWN
+    for (let index = this.#trail.length - 1; index >= keep; index--) {
+      const literal = this.#trail[index] as Literal
+      this.#value[literal] = UNKNOWN
+      this.#value[literal ^ 1] = UNKNOWN
+    }
     this.#trail.length = keep
     this.#limits.length = level
-    this.#positions = [...(this.#savedPositions[level] as [number, number, number])]
-    this.#savedPositions.length = level
+    this.#agenda.backtrack(level)
     this.#propagated = keep
     this.#expanded = Math.min(this.#expanded, keep)
   }
 
   #enqueue(literal: Literal, reason: number): void {
     const variable = literal >> 1
-    this.#value[variable] = literal % 2 === 0 ? TRUE : FALSE
+    this.#value[literal] = TRUE
+    this.#value[literal ^ 1] = FALSE
     this.#level[variable] = this.#limits.length
     this.#reason[variable] = reason
     this.#trail.push(literal)
@@ -241,8 +240,9 @@ class Cdcl implements Search {
       const variable = literal / 2
       for (const other of this.#groups[this.#groupOf[variable] as number] as readonly number[]) {
         if (other === variable) continue
-        if (this.#value[other] === TRUE) return this.#pair(variable, other)
-        if (this.#value[other] === UNKNOWN) this.#enqueue(other * 2 + 1, -2 - variable)
+        const value = this.#value[other * 2]
+        if (value === TRUE) return this.#pair(variable, other)
+        if (value === UNKNOWN) this.#enqueue(other * 2 + 1, -2 - variable)
       }
     }
     const falsified = literal ^ 1
@@ -256,10 +256,11 @@ class Cdcl implements Search {
         clause[1] = falsified
       }
       const first = clause[0] as Literal
-      if (this.#valueOf(first) === TRUE || !this.#rewatch(clause, id)) {
+      const value = this.#valueOf(first)
+      if (value === TRUE || !this.#rewatch(clause, id)) {
         watching[kept++] = id
-        if (this.#valueOf(first) === TRUE) continue
-        if (this.#valueOf(first) === FALSE) {
+        if (value === TRUE) continue
+        if (value === FALSE) {
           for (index++; index < watching.length; index++) watching[kept++] = watching[index] as number
           watching.length = kept
           return id
@@ -286,28 +287,19 @@ class Cdcl implements Search {
 
   /** The first requirement that does not hold, met by its first literal that may be true. */
   #choose(wishes: boolean): Literal {
+    const look = (literals: readonly Literal[]): Literal => this.#openLiteral(literals)
     for (const tier of wishes ? ALL_TIERS : HARD_TIERS) {
-      for (; this.#positions[tier] < this.#trail.length; this.#positions[tier]++) {
-        const literal = this.#trail[this.#positions[tier]] as Literal
-        if (literal % 2 === 1) continue
-        for (const literals of (this.#required[literal / 2] as Required)[tier]) {
-          const choice = this.#openLiteral(literals)
-          if (choice !== NONE) return choice
-        }
-      }
+      const choice = this.#agenda.advance(tier, this.#trail, this.#required, look, NONE)
+      if (choice !== NONE) return choice
     }
     return NONE
   }
 
   /** Requirements that hold need not be looked at again while what makes them hold stays. */
   #passMet(): void {
-    for (const tier of ALL_TIERS)
-      for (; this.#positions[tier] < this.#trail.length; this.#positions[tier]++) {
-        const literal = this.#trail[this.#positions[tier]] as Literal
-        if (literal % 2 === 1) continue
-        const required = (this.#required[literal / 2] as Required)[tier]
-        if (!required.every((literals) => literals.some((one) => this.#valueOf(one) === TRUE))) break
-      }
+    const look = (literals: readonly Literal[]): number =>
+      literals.some((one) => this.#valueOf(one) === TRUE) ? NONE : TRUE
+    for (const tier of ALL_TIERS) this.#agenda.advance(tier, this.#trail, this.#required, look, NONE)
   }
 
   /** Of literals of which none is true the one to make true: the first that costs nothing, else the first. */

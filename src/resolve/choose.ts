@@ -177,7 +177,7 @@ export function openChoice(input: ResolveInput, catalog: Catalog, pins?: Lock): 
         (far.get(left) ?? 0) - (far.get(right) ?? 0),
     )
   }
-  const isPinned = (pkg: Package): boolean => pinned.has(pinKey(pkg))
+  const isPinned = (pkg: Package): boolean => pinned.size > 0 && pinned.has(pinKey(pkg))
   const visibleOf = (name: string): readonly Package[] => {
     const found = visible.get(name)
     if (found) return found

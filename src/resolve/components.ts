@@ -1,7 +1,7 @@
 /** Which nodes of a graph reach each other. */
 
 interface Step<T> {
-  readonly node: T
+  readonly place: number
   readonly targets: readonly T[]
   next: number
 }
@@ -12,45 +12,44 @@ interface Step<T> {
  * @see Tarjan: Depth-first search and linear graph algorithms, 1972; without recursion, since chains are long
  */
 export function componentsOf<T>(nodes: readonly T[], targetsOf: (node: T) => readonly T[]): T[][] {
-  const place = new Map(nodes.map((node, index) => [node, index]))
-  const number = new Map<T, number>()
-  const low = new Map<T, number>()
-  const isOpen = new Set<T>()
-  const stack: T[] = []
+  const places = new Map(nodes.map((node, place) => [node, place]))
+  // By place of a node; 0: not reached yet.
+  const number = new Int32Array(nodes.length)
+  const low = new Int32Array(nodes.length)
+  const isOpen = new Uint8Array(nodes.length)
+  let reached = 0
+  const stack: number[] = []
   const components: T[][] = []
-  for (const start of nodes) {
-    if (number.has(start)) continue
-    const path: Step<T>[] = [{ node: start, targets: targetsOf(start), next: 0 }]
-    while (path.length > 0) {
-      const step = path[path.length - 1] as Step<T>
-      const { node, targets } = step
-      if (step.next === 0) {
-        number.set(node, number.size)
-        low.set(node, number.get(node) as number)
-        stack.push(node)
-        isOpen.add(node)
-      }
-      const target = targets[step.next++]
-      if (target !== undefined) {
-        if (!place.has(target)) continue
-        if (!number.has(target)) path.push({ node: target, targets: targetsOf(target), next: 0 })
-        else if (isOpen.has(target)) lower(low, node, number.get(target) as number)
+  const path: Step<T>[] = []
+  const enter = (place: number): void => {
+    number[place] = low[place] = ++reached
+    stack.push(place)
+    isOpen[place] = 1
+    path.push({ place, targets: targetsOf(nodes[place] as T), next: 0 })
+  }
+  const lower = (place: number, value: number): void => {
+    low[place] = Math.min(low[place] as number, value)
+  }
+  for (const start of nodes.keys()) {
+    if (number[start] !== 0) continue
+    enter(start)
+    for (let step = path.at(-1); step; step = path.at(-1)) {
+      const { place } = step
+      if (step.next < step.targets.length) {
+        const target = places.get(step.targets[step.next++] as T)
+        if (target === undefined) continue
+        if (number[target] === 0) enter(target)
+        else if (isOpen[target] === 1) lower(place, number[target] as number)
         continue
       }
       path.pop()
-      const parent = path[path.length - 1]
-      if (parent) lower(low, parent.node, low.get(node) as number)
-      if (low.get(node) !== number.get(node)) continue
-      const members = stack.splice(stack.lastIndexOf(node))
-      for (const member of members) isOpen.delete(member)
-      components.push(
-        members.sort((left, right) => (place.get(left) as number) - (place.get(right) as number)),
-      )
+      const parent = path.at(-1)
+      if (parent) lower(parent.place, low[place] as number)
+      if (low[place] !== number[place]) continue
+      const members = stack.splice(stack.lastIndexOf(place))
+      for (const member of members) isOpen[member] = 0
+      components.push(members.sort((left, right) => left - right).map((member) => nodes[member] as T))
     }
   }
   return components
-}
-
-function lower<T>(low: Map<T, number>, node: T, value: number): void {
-  if (value < (low.get(node) as number)) low.set(node, value)
 }

@@ -100,13 +100,7 @@ export function openGentooRules(input: RulesInput, wanted: readonly Atom[]): Gen
     const own = named.get(pkg.name) ?? named.get('') ?? []
     return own.length === 0 ? own : own.filter(({ pattern }) => matchesPattern(pattern, pkg))
   }
-  const acceptance = new Map<string, boolean>()
-  const acceptsGenerally = (keywords: readonly string[]): boolean => {
-    const key = keywords.join(' ')
-    const known = acceptance.get(key) ?? acceptsKeywords(keywords, accepted)
-    acceptance.set(key, known)
-    return known
-  }
+  const acceptsGenerally = keywordTest(accepted)
 
   /** How each flag is configured; those that someone named bind under `listed`. */
   function configured(
@@ -258,12 +252,16 @@ export function gentooArch(arch: string): string {
  * @see make.conf(5), ACCEPT_KEYWORDS; portage(5), package.accept_keywords
  */
 export function acceptsKeywords(keywords: readonly string[], accepted: readonly string[]): boolean {
+  return keywordTest(accepted)(keywords)
+}
+
+function keywordTest(accepted: readonly string[]): (keywords: readonly string[]) => boolean {
   const words = new Set<string>()
   for (const word of accepted)
     if (word === '-*') words.clear()
     else if (word.startsWith('-')) words.delete(word.slice(1))
     else words.add(word)
-  if (words.has('**')) return true
+  if (words.has('**')) return () => true
   const accepts = (keyword: string): boolean => {
     if (keyword.startsWith('-')) return false
     if (keyword === '*') return true
@@ -272,7 +270,7 @@ export function acceptsKeywords(keywords: readonly string[], accepted: readonly 
       return words.has('~*') || (keyword === '~*' && [...words].some((word) => word.startsWith('~')))
     return words.has('*') || words.has(`~${keyword}`)
   }
-  return keywords.some(accepts)
+  return (keywords) => keywords.some(accepts)
 }
 
 /** @see make.conf(5), ACCEPT_LICENSE */
@@ -319,12 +317,12 @@ function membersOf(
 
 function refusedLicenses(
   pkg: Package,
-  { license }: GentooFacts,
+  gentoo: GentooFacts,
   isAccepted: ((license: string) => boolean) | undefined,
 ): GentooHidden | undefined {
   if (!isAccepted) return undefined
   try {
-    const licenses = missingLicenses(license, pkg.use, isAccepted)
+    const licenses = missingLicenses(gentoo.license, pkg.use, isAccepted)
     return licenses.length > 0 ? { kind: 'license', licenses } : undefined
   } catch (error) {
     if (!(error instanceof Stage5Error)) throw error

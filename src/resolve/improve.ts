@@ -41,16 +41,20 @@ export function improve(problem: Problem, choice: Choice): Improved {
     fixed.push((variables[taken] as number) * 2)
   }
   if (choice.prefersMinimal) kept = fewest(problem, purse, kept, fixed)
+  const standingOf = standings(problem, choice)
+  const impossible = new Set<number>()
   const tried = new Set<number>()
   for (let found = true; found; ) {
     found = false
-    for (const better of betterBuilds(problem, choice, kept)) {
-      if (tried.has(better)) continue
+    for (const better of kept.flatMap((variable) => standingOf(variable).better)) {
+      if (tried.has(better) || impossible.has(better)) continue
       tried.add(better)
-      if (purse.ask([...fixed, better * 2])?.status !== 'found') continue
+      const status = purse.ask([...fixed, better * 2])?.status
+      if (status === 'refused') impossible.add(better)
+      if (status !== 'found') continue
       const other = pruned(problem, problem.trueVariables())
       if (choice.prefersMinimal && countOf(problem, other) > countOf(problem, kept)) continue
-      if (!isLess(missedBy(problem, choice, other), missedBy(problem, choice, kept))) continue
+      if (!isLess(missedBy(standingOf, other), missedBy(standingOf, kept))) continue
       kept = other
       tried.clear()
       found = true
@@ -120,13 +124,21 @@ function openPurse(problem: Problem): Purse {
   }
 }
 
-/** The builds that are preferred to a chosen one in its slot, most missed first. */
-function betterBuilds(problem: Problem, choice: Choice, kept: readonly number[]): number[] {
-  return kept.flatMap((variable) => {
-    const pkg = problem.packageOf(variable)
-    if (!pkg || choice.isPinned(pkg)) return []
-    return betterThan(choice, pkg).map((better) => problem.variableOf(better))
-  })
+/** How a chosen build stands to the others of its slot. */
+interface Standing extends Missed {
+  /** Variables of those to try in its place, best first; of a pinned one none. */
+  readonly better: readonly number[]
+}
+
+/** Looked up once for each variable: a solution is measured after every step. */
+function standings(problem: Problem, choice: Choice): (variable: number) => Standing {
+  const known: Standing[] = []
+  const standingOf = (pkg: Package | undefined): Standing => {
+    if (!pkg) return { ...NOTHING_MISSED, better: [] }
+    const better = choice.isPinned(pkg) ? [] : betterThan(choice, pkg).map((one) => problem.variableOf(one))
+    return { ...missed(choice, pkg), better }
+  }
+  return (variable) => (known[variable] ??= standingOf(problem.packageOf(variable)))
 }
 
 /** The builds that are preferred to `pkg` in its slot, best first. */
@@ -136,8 +148,13 @@ export function betterThan(choice: Choice, pkg: Package): readonly Package[] {
   return place < 1 ? [] : all.slice(0, place).filter(({ slot }) => slot === pkg.slot)
 }
 
+interface Missed {
+  readonly versions: number
+  readonly builds: number
+}
+
 /** How far `pkg` is from the best of its slot. */
-export function missed(choice: Choice, pkg: Package): { readonly versions: number; readonly builds: number } {
+export function missed(choice: Choice, pkg: Package): Missed {
   const better = betterThan(choice, pkg)
   if (better.length === 0) return NOTHING_MISSED
   const versions = new Set(better.map(({ version }) => version))
@@ -147,15 +164,16 @@ export function missed(choice: Choice, pkg: Package): { readonly versions: numbe
 
 const NOTHING_MISSED = { versions: 0, builds: 0 }
 
-function missedBy(problem: Problem, choice: Choice, kept: readonly number[]): readonly [number, number] {
+function missedBy(
+  standingOf: (variable: number) => Standing,
+  kept: readonly number[],
+): readonly [number, number] {
   let versions = 0
   let builds = 0
   for (const variable of kept) {
-    const pkg = problem.packageOf(variable)
-    if (!pkg) continue
-    const count = missed(choice, pkg)
-    versions += count.versions
-    builds += count.builds
+    const standing = standingOf(variable)
+    versions += standing.versions
+    builds += standing.builds
   }
   return [versions, builds]
 }

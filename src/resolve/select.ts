@@ -19,14 +19,16 @@ export interface Selected {
  * @returns variables, in the order in which the profile leads to them
  */
 export function pruned(problem: Problem, chosen: readonly number[]): number[] {
-  let kept = needed(problem, new Set(chosen)).order
+  const isChosen = membership(problem, chosen)
+  let kept = needed(problem, isChosen)
+  if (!kept) throw new RangeError('nothing to prune: a requirement is not met')
   for (let shrunk = true; shrunk; ) {
     shrunk = false
     for (const spare of replaceable(problem, kept)) {
-      const rest = new Set(kept)
-      rest.delete(spare)
-      const { order, isWhole } = needed(problem, rest)
-      if (!isWhole) continue
+      const rest = membership(problem, kept)
+      rest[spare] = 0
+      const order = needed(problem, rest)
+      if (!order) continue
       kept = order
       shrunk = true
       break
@@ -35,37 +37,42 @@ export function pruned(problem: Problem, chosen: readonly number[]): number[] {
   return kept
 }
 
+/** By variable: 1 for members. */
+function membership(problem: Problem, members: readonly number[]): Uint8Array {
+  const isMember = new Uint8Array(problem.size)
+  for (const variable of members) isMember[variable] = 1
+  return isMember
+}
+
 /**
  * Those that might be left out, last first: another one could take their place wherever they are asked for, but for
  * askers that only they themselves lead to. What requests get as their best stays.
  */
 function replaceable(problem: Problem, kept: readonly number[]): number[] {
-  const isKept = new Set(kept)
+  const isKept = membership(problem, kept)
   const rivals = new Set<number>()
   const wanted = new Set<number>()
   const askers = new Map<number, number[]>()
-  const targets = new Map<number, number[]>()
-  for (const owner of kept) {
-    const all: number[] = []
+  for (const owner of kept)
     for (const { tier, variables } of problem.requirements(owner)) {
-      const met = variables.filter((variable) => isKept.has(variable))
-      const [first] = met
-      all.push(...met)
+      const first = variables.find((variable) => isKept[variable] === 1)
       if (first === undefined) continue
+      const last = variables.findLast((variable) => isKept[variable] === 1)
       if (owner === problem.profile && tier === 0) wanted.add(first)
-      if (met.length > 1) for (const variable of met) rivals.add(variable)
-      else if (first !== owner) push(askers, first, owner)
+      if (first !== last) {
+        for (const variable of variables) if (isKept[variable] === 1) rivals.add(variable)
+      } else if (first !== owner) push(askers, first, owner)
     }
-    targets.set(owner, all)
-  }
+  const spare = kept.filter((variable) => rivals.has(variable) && !wanted.has(variable))
+  if (spare.length === 0) return []
+  const targetsOf = (owner: number): number[] =>
+    problem.requirements(owner).flatMap(({ variables }) => variables.filter((one) => isKept[one] === 1))
   const component = new Map<number, number>()
-  for (const [index, members] of componentsOf(kept, (variable) => targets.get(variable) ?? []).entries())
+  for (const [index, members] of componentsOf(kept, targetsOf).entries())
     for (const member of members) component.set(member, index)
   const canGo = (variable: number): boolean =>
-    rivals.has(variable) &&
-    !wanted.has(variable) &&
     (askers.get(variable) ?? []).every((owner) => component.get(owner) === component.get(variable))
-  return kept.filter(canGo).reverse()
+  return spare.filter(canGo).reverse()
 }
 
 function push(map: Map<number, number[]>, key: number, value: number): void {
@@ -74,17 +81,13 @@ function push(map: Map<number, number[]>, key: number, value: number): void {
   else map.set(key, [value])
 }
 
-/** What is reached from the profile inside `chosen`; `isWhole` when every requirement on the way is met. */
-function needed(
-  problem: Problem,
-  chosen: ReadonlySet<number>,
-): { readonly order: number[]; readonly isWhole: boolean } {
+/** What is reached from the profile among the chosen; `undefined` when a requirement on the way is not met. */
+function needed(problem: Problem, isChosen: Uint8Array): number[] | undefined {
   const order = [problem.profile]
-  const kept = new Set(order)
-  let isWhole = true
+  const isKept = membership(problem, order)
   const keep = (variable: number): void => {
-    if (kept.has(variable)) return
-    kept.add(variable)
+    if (isKept[variable] === 1) return
+    isKept[variable] = 1
     order.push(variable)
   }
   const waiting: [(readonly number[])[], (readonly number[])[]] = [[], []]
@@ -93,17 +96,18 @@ function needed(
     if (owner !== undefined) {
       index++
       for (const { tier, variables } of problem.requirements(owner)) {
-        const met = variables.filter((variable) => chosen.has(variable))
+        const met = variables.filter((variable) => isChosen[variable] === 1)
         const isSettled = met.length === 1 || (owner === problem.profile && tier === 0)
-        if (met.length === 0) isWhole &&= tier === 2
-        else if (isSettled && tier < 2) keep(met[0] as number)
+        if (met.length === 0) {
+          if (tier !== 2) return undefined
+        } else if (isSettled && tier < 2) keep(met[0] as number)
         else waiting[tier === 2 ? 1 : 0].push(met)
       }
       continue
     }
     const met = waiting[0].shift() ?? waiting[1].shift()
-    if (!met) return { order, isWhole }
-    if (!met.some((variable) => kept.has(variable))) keep(met[0] as number)
+    if (!met) return order
+    if (!met.some((variable) => isKept[variable] === 1)) keep(met[0] as number)
   }
 }
 

@@ -30,6 +30,8 @@ export interface Problem {
   readonly profile: number
   readonly conflicts: number
   readonly decisions: number
+  /** Number of variables that there are. */
+  readonly size: number
   variableOf(pkg: Package): number
   /** `undefined` for the profile and for branches of an any-of that are groups. */
   packageOf(variable: number): Package | undefined
@@ -231,6 +233,9 @@ export function openProblem(choice: Choice): Problem {
     },
     get decisions() {
       return search.decisions
+    },
+    get size() {
+      return packages.length
     },
     variableOf,
     packageOf: (variable) => packages[variable],
