@@ -7,10 +7,11 @@ import { probeAccel } from '../deploy/accel.ts'
 import { copyDataDisk } from '../deploy/data-disk.ts'
 import type { GuestArch, GuestSpec } from '../deploy/qemu.ts'
 import { findTool, run } from '../host/run.ts'
+import { type Forward, FORWARD_EXPECTED, parseForward } from '../resolve/forward.ts'
 import { BOOT_WAYS, type BootWay } from '../resolve/profile.ts'
 import { textOption, type Words } from './command.ts'
 import type { BootRecord, Manifest } from './manifest.ts'
-import { parseMemory, parsePort } from './quantities.ts'
+import { parseMemory } from './quantities.ts'
 import { shownPath, type World } from './world.ts'
 
 /** How a guest is to be started, whoever asks for it. */
@@ -203,16 +204,16 @@ function firmwareFile(wanted: 'bios' | 'uefi', arch: GuestArch): { firmware?: st
   return { firmware: file }
 }
 
-function forwardsOf(words: Words): { host: number; guest: number }[] {
+function forwardsOf(words: Words): readonly Forward[] {
   const given = words.options['forward']
   return (Array.isArray(given) ? (given as string[]) : []).map((text) => {
-    const [host = '', guest = '', more] = text.split(':')
-    if (guest === '' || more !== undefined)
+    const found = parseForward(text)
+    if (!found)
       throw new Stage5Error(
         'S5_USAGE',
-        `--forward expects HOST:GUEST such as 8080:80, found ${JSON.stringify(text)}`,
+        `--forward expects ${FORWARD_EXPECTED}, found ${JSON.stringify(text)}`,
       )
-    return { host: parsePort('--forward', host), guest: parsePort('--forward', guest) }
+    return found
   })
 }
 

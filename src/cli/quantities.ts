@@ -1,4 +1,4 @@
-/** Sizes, ports and times as people type them. */
+/** Sizes and times as people type them. */
 import { Stage5Error } from '../base/errors.ts'
 
 const UNITS: { readonly [unit: string]: number } = { K: 1 / 1024, M: 1, G: 1024 }
@@ -28,17 +28,6 @@ export function parseBytes(option: string, text: string): number {
   if (!found)
     throw new Stage5Error('S5_USAGE', `${option} expects a size such as 20G, found ${JSON.stringify(text)}`)
   return Number(found[1]) * 1024 ** (1 + 'KMGT'.indexOf((found[2] || 'M').toUpperCase()))
-}
-
-/** @throws S5_USAGE */
-export function parsePort(option: string, text: string): number {
-  const port = /^\d{1,5}$/.test(text) ? Number(text) : 0
-  if (port < 1 || port > 65_535)
-    throw new Stage5Error(
-      'S5_USAGE',
-      `${option} expects ports from 1 to 65535, found ${JSON.stringify(text)}`,
-    )
-  return port
 }
 
 const SECONDS: { readonly [unit: string]: number } = { s: 1, m: 60, h: 3600 }

@@ -20,6 +20,7 @@ import {
   type Source,
   string,
 } from '../base/shape.ts'
+import { FORWARD_EXPECTED, parseForward } from './forward.ts'
 import type { Group, GuestSpec, HealthCheck, Quantity, Window } from './group.ts'
 import { driver } from './shape-driver.ts'
 import { absolutePath, formatNumber, line, profileName, text, word } from './shape-words.ts'
@@ -314,6 +315,7 @@ export function settleGuests(
   const templates = node.members
     .filter(({ key }) => TEMPLATED.has(key))
     .flatMap(({ value }) => scalars(value))
+  const forwards = new Set<Source>(forwardNodes(node))
   return found.map(({ spec, at }) => {
     if (seen.has(spec.name)) to.report(at, `${JSON.stringify(spec.name)} is listed twice`)
     seen.add(spec.name)
@@ -328,9 +330,11 @@ export function settleGuests(
     const known = guestValues(group, full)
     for (const scalar of templates) {
       const result = blamed.has(scalar) ? undefined : fillTemplate(scalar.text, { ...BUILT_IN, ...known })
-      if (!result || 'text' in result) continue
+      const problem =
+        result && 'text' in result ? forwards.has(scalar) && forwardProblem(result.text) : result?.problem
+      if (!problem) continue
       blamed.add(scalar)
-      to.report(scalar, `for ${spec.name}: ${result.problem}`)
+      to.report(scalar, `for ${spec.name}: ${problem}`)
     }
     return full
   })
@@ -339,6 +343,19 @@ export function settleGuests(
 const TEMPLATED = new Set(['driver', 'templates', 'secrets', 'health'])
 /** What drivers fill in themselves. */
 const BUILT_IN = { root: '', hostname: '', network: '' } as const
+
+function forwardNodes(node: MapSource): readonly Source[] {
+  const of = (from: Source, name: string): Source | undefined =>
+    from.kind === 'map' ? from.members.find(({ key }) => key === name)?.value : undefined
+  const driver = of(node, 'driver')
+  const forward = driver && of(driver, 'forward')
+  return forward ? scalars(forward) : []
+}
+
+/** '' when a forward can be made as it says. */
+function forwardProblem(text: string): string {
+  return parseForward(text) ? '' : `expected ${FORWARD_EXPECTED}, found ${JSON.stringify(text)}`
+}
 
 function scalars(node: Source): (Source & { readonly text: string })[] {
   if (node.kind === 'scalar') return typeof node.value === 'string' ? [node] : []

@@ -54,6 +54,10 @@ test('groups are listed and checked; what is wrong has a place', async (t) => {
   await expectConsole(t, 'group-twice', project.directory, ['group', 'check'])
   writeFileSync(other, 'profile: shop\nguests: [shop-9]\ndriver: dir\ndata: {www: 1G}\n')
   await expectConsole(t, 'group-area', project.directory, ['group', 'check'])
+  writeFileSync(other, 'profile: shop\nguests: [shop-9]\ndriver: {kind: qemu, forward: ["{index}:http"]}\n')
+  await expectConsole(t, 'group-forward', project.directory, ['group', 'check'])
+  writeFileSync(other, 'profile: shop\nguests: [s-8, s-9]\ndriver: {kind: qemu, forward: ["8080:80"]}\n')
+  await expectConsole(t, 'group-port-twice', project.directory, ['group', 'check'])
   rmSync(other)
 })
 

@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import type { Event } from '../../src/base/events.ts'
 import { Stage5Error } from '../../src/base/errors.ts'
 import { parseDigest } from '../../src/base/digest.ts'
-import { parseMemory, parsePort, parseSeconds } from '../../src/cli/quantities.ts'
+import { parseMemory, parseSeconds } from '../../src/cli/quantities.ts'
 import { showError } from '../../src/cli/render/error.ts'
 import { mebibytes, openProgress } from '../../src/cli/render/progress.ts'
 
@@ -77,9 +77,6 @@ test('quantities are read as people type them, and refused with what was expecte
   )
   for (const text of ['', '0s', '1d', '1.5s'])
     assert.throws(() => parseSeconds('-t', text), { code: 'S5_USAGE' }, text)
-  assert.equal(parsePort('-p', '65535'), 65_535)
-  for (const text of ['', '0', '65536', 'http'])
-    assert.throws(() => parsePort('-p', text), { code: 'S5_USAGE' }, text)
 })
 
 test('sizes are shown with one unit', () => {

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import { isStage5Error, type Stage5Error } from '../../src/base/errors.ts'
+import { portsTakenTwice } from '../../src/resolve/forward.ts'
 import type { Group } from '../../src/resolve/group.ts'
 import { readGroups } from '../../src/resolve/load-group.ts'
 import { driverGuest, expandNames, fillTemplate } from '../../src/resolve/template.ts'
@@ -174,6 +175,32 @@ test('problems name line, column and the nearest key', async () => {
     ['profile: www\nguests: {source: []}\ndriver: dir', /:2:9: expected a program/],
   ]
   for (const [text, expected] of cases) assert.match(await complaint(text), expected, text)
+})
+
+test('a forward is two ports once it is filled for each guest', async () => {
+  const text = (forward: string, values = 'http: "{index+8080}"'): string =>
+    `profile: w\nguests: ["web-{1..3}"]\nvalues: {${values}}\ndriver: {kind: qemu, forward: [${forward}]}`
+  assert.equal((await load(text('"{http}:80", "1:65535"'))).guests.length, 3)
+  for (const bad of ['"{http}"', '"80:http"', '"0:80"', '"{http}:65536"', '"80:80:80"', '":80"', '" 80:80"'])
+    assert.match(
+      await complaint(text(bad)),
+      /S5_PROFILE_INVALID groups\/web.yaml:4:\d+: (?:for web-1: )?expected .*, found/,
+      bad,
+    )
+  const late = await complaint(text('"{http}:80"', 'http: "{index+65533}"'))
+  assert.match(late, /^S5_PROFILE_INVALID groups\/web.yaml:4:\d+: for web-3: .*65535, found "65536:80"/)
+})
+
+test('ports of this host that two guests want are found across groups, each with who wants it', async () => {
+  const group = async (guests: string, forward: string, kind = 'qemu'): Promise<Group> =>
+    await load(`profile: w\nguests: [${guests}]\ndriver: {kind: ${kind}${forward}}`)
+  const one = await group('web-1, web-2', ', forward: ["{index+8080}:80", "9000:443"]')
+  const other = await group('db-2', ', forward: ["{index+8080}:80"]')
+  assert.deepEqual(portsTakenTwice([other, await group('d-1', '', 'dir')]), [])
+  assert.deepEqual(portsTakenTwice([one, other]), [
+    { port: 9000, guests: ['web-1', 'web-2'] },
+    { port: 8082, guests: ['web-2', 'db-2'] },
+  ])
 })
 
 test('guests may come from a command: lines, or JSON', async () => {

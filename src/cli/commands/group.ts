@@ -1,5 +1,7 @@
 /** `stage5 group list|check`: what the groups say, and whether it holds together with the profiles. */
 import { Stage5Error } from '../../base/errors.ts'
+import { some } from '../../fleet/progress.ts'
+import { portsTakenTwice } from '../../resolve/forward.ts'
 import type { Group, Quantity } from '../../resolve/group.ts'
 import { loadProfile } from '../../resolve/load-profile.ts'
 import { type Command, type Result, textOption } from '../command.ts'
@@ -58,6 +60,16 @@ async function check(world: World, groups: readonly Group[]): Promise<Result> {
         { hint: `${line} has ${known.join(', ') || 'none'}`, data: { group: name, area: unknown } },
       )
   }
+  const [twice] = portsTakenTwice(groups)
+  if (twice)
+    throw new Stage5Error(
+      'S5_PROFILE_INVALID',
+      `port ${twice.port} of this host is forwarded to ${twice.guests.length} guests: ${some(twice.guests)}`,
+      {
+        hint: 'make it differ by guest, such as forward: ["{index+8080}:80"]',
+        data: { port: twice.port, guests: [...twice.guests] },
+      },
+    )
   const guests = groups.reduce((sum, one) => sum + one.guests.length, 0)
   return {
     data: { groups: groups.length, guests },

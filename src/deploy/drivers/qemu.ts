@@ -5,7 +5,8 @@
 import { readFileSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { isStage5Error, Stage5Error } from '../../base/errors.ts'
+import { isStage5Error } from '../../base/errors.ts'
+import { forwardsOf } from '../../resolve/forward.ts'
 import type { Group } from '../../resolve/group.ts'
 import type { QemuOptions } from '../../resolve/shape-driver.ts'
 import { filled } from '../../resolve/template.ts'
@@ -54,7 +55,7 @@ export function qemuDriver(group: Group, options: QemuOptions, { project, root }
         data: disks,
         cmdline: words,
         memoryMiB: memoryOf(options.memory, images),
-        forwards: options.forward.map((text) => forward(filled(text, guest.values))),
+        forwards: forwardsOf(options, guest.values),
         network: true,
         accel,
         serial: [
@@ -101,16 +102,4 @@ export function qemuDriver(group: Group, options: QemuOptions, { project, root }
     health: (_, folder) => ({ console: () => consoleTail(folder) }),
   }
   return hostedDriver(backend, { root, checks: group.health })
-}
-
-function forward(text: string): { host: number; guest: number } {
-  const [host, guest] = text.split(':').map(Number)
-  const isPort = (port: number | undefined): port is number =>
-    port !== undefined && Number.isInteger(port) && port > 0 && port < 65_536
-  if (!isPort(host) || !isPort(guest))
-    throw new Stage5Error(
-      'S5_USAGE',
-      `forward: expected HOST:GUEST such as 8081:80, found ${JSON.stringify(text)}`,
-    )
-  return { host, guest }
 }
