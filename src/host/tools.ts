@@ -26,6 +26,7 @@ export const TOOLS: readonly Tool[] = [
     debianPackage: 'attr',
     purpose: 'read file capabilities when an existing root is taken over',
   },
+  { name: 'gpg', debianPackage: 'gpg', purpose: 'sign Gentoo packages: `pack --sign`' },
   { name: 'gpgv', debianPackage: 'gpgv', purpose: 'check the signatures of repositories' },
   {
     name: 'lz4',

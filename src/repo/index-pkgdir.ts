@@ -29,9 +29,12 @@ const FLAGS: { readonly [key: string]: string } = {
   USE_EXPAND_VALUES_KERNEL: 'linux',
 }
 
-/** Whether a folder holds Gentoo packages, at the top or in folders of categories. */
+/** Whether a folder holds Gentoo packages, at the top or in folders of categories, or the index of such. */
 export async function isPkgdir(directory: string): Promise<boolean> {
-  return (await packageFiles(directory)).length > 0
+  return (
+    (await packageFiles(directory)).length > 0 ||
+    (await readIfThere(join(directory, 'Packages'))) !== undefined
+  )
 }
 
 /**

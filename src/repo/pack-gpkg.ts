@@ -1,4 +1,4 @@
-/** Makes a Gentoo package of GLEP 78 of a folder; equal input, equal bytes. */
+/** Makes a Gentoo package of GLEP 78 of a folder; equal input, equal bytes, unless it is signed. */
 import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { mkdir, mkdtempDisposable, open, readdir, readFile, rename, utimes } from 'node:fs/promises'
@@ -18,6 +18,7 @@ import { tarPadding } from '../format/tar-write.ts'
 import { run } from '../host/run.ts'
 import { gpkgBuildInfo, gpkgEnvironment, type GpkgOptions } from './gpkg-metadata.ts'
 import { archiveFolder, compressTar, type Packed, survey } from './pack.ts'
+import { signManifest, signMember } from './sign-gpkg.ts'
 
 export interface PackGpkgOptions extends GpkgOptions {
   /** A PKGDIR; the package lies in CATEGORY/NAME below it. */
@@ -25,15 +26,17 @@ export interface PackGpkgOptions extends GpkgOptions {
   /** Seconds since 1970: no file is younger. 0: the time of the youngest file stands for the package. */
   readonly date: number
   readonly keepOwners: boolean
+  /** A key of gpg that signs the members and the Manifest. */
+  readonly sign?: string
   readonly signal?: AbortSignal
 }
 
 /**
  * CATEGORY/NAME/NAME-VERSION-BUILD.gpkg.tar below `out`, with the shared libraries that its files bring and need.
- * @throws S5_PACKAGE_INVALID, S5_FILE_MISSING, S5_ARCHIVE_REFUSED `special-file`, S5_TOOL_MISSING
+ * @throws S5_PACKAGE_INVALID, S5_FILE_MISSING, S5_ARCHIVE_REFUSED `special-file`, S5_TOOL_MISSING, S5_TOOL_FAILED
  */
 export async function packGpkg(directory: string, options: PackGpkgOptions): Promise<Packed> {
-  const { signal } = options
+  const { sign, signal } = options
   const found = await survey(directory)
   const time = options.date === 0 ? found.newest : options.date
   const info = gpkgBuildInfo(options, { size: found.bytes, time, ...(await libraries(directory)) })
@@ -50,12 +53,15 @@ export async function packGpkg(directory: string, options: PackGpkgOptions): Pro
   })
   const image = await compressTar(tar, join(scratch.path, 'image.tar.zst'), signal)
   const metadata = await metadataMember(info, time)
-  const members: (ManifestMember & { readonly data: Uint8Array | string })[] = [
+  const members: Member[] = [
     { ...manifestMember('gpkg-1', new Uint8Array()), data: new Uint8Array() },
     { ...manifestMember('metadata.tar.zst', metadata), data: metadata },
+    ...(await signatureOf('metadata.tar.zst', metadata, sign, signal)),
     { ...(await hashedMember('image.tar.zst', image)), data: image.file },
+    ...(await signatureOf('image.tar.zst', image.file, sign, signal)),
   ]
-  const manifest = Buffer.from(members.map((member) => `${manifestLine(member)}\n`).join(''))
+  const lines = members.map((member) => `${manifestLine(member)}\n`).join('')
+  const manifest = sign === undefined ? Buffer.from(lines) : await signManifest(sign, lines, signal)
   const packed = await writeContainer(
     join(scratch.path, 'package'),
     stem,
@@ -65,6 +71,20 @@ export async function packGpkg(directory: string, options: PackGpkgOptions): Pro
   const file = join(folder, `${stem}.gpkg.tar`)
   await rename(packed.file, file)
   return { ...packed, file }
+}
+
+type Member = ManifestMember & { readonly data: Uint8Array | string }
+
+/** The member that follows a signed one. */
+async function signatureOf(
+  name: string,
+  data: Uint8Array | string,
+  key: string | undefined,
+  signal: AbortSignal | undefined,
+): Promise<Member[]> {
+  if (key === undefined) return []
+  const signature = await signMember(key, data, signal)
+  return [{ ...manifestMember(`${name}.sig`, signature), data: signature }]
 }
 
 async function metadataMember(info: ReturnType<typeof gpkgBuildInfo>, time: number): Promise<Uint8Array> {

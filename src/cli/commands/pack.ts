@@ -11,7 +11,7 @@ import { mebibytes } from '../render/progress.ts'
 import { shownPath, type World } from '../world.ts'
 
 /** Options of one format only. */
-const GPKG_ONLY = ['eapi', 'iuse', 'keywords', 'license', 'pdepend', 'slot']
+const GPKG_ONLY = ['eapi', 'iuse', 'keywords', 'license', 'pdepend', 'sign', 'slot']
 const NATIVE_ONLY = ['provides']
 
 export const pack: Command = {
@@ -48,6 +48,7 @@ export const pack: Command = {
     { flags: '--keywords <words>', description: 'gpkg: KEYWORDS (default: the stable one of --arch)' },
     { flags: '--license <words>', description: 'gpkg: LICENSE' },
     { flags: '--pdepend <atom>', description: 'gpkg: PDEPEND', many: true },
+    { flags: '--sign <key>', description: 'gpkg: key of gpg that signs members and Manifest' },
     { flags: '--keep-owners', description: 'keep the numbers of users and groups instead of 0:0' },
     { flags: '-o, --out <dir>', description: 'folder to write into (default: the current one)' },
   ],
@@ -88,9 +89,11 @@ async function packed(world: World, words: Words): ReturnType<typeof packDirecto
     date: Number(process.env['SOURCE_DATE_EPOCH'] ?? 0),
     signal: world.signal,
   }
+  const sign = textOption(words, 'sign')
   if (format === 'gpkg')
     return await packGpkg(directory, {
       ...common,
+      ...(sign !== undefined && { sign }),
       build: Number(build ?? 1),
       arch: textOption(words, 'arch') ?? 'amd64',
       slot: textOption(words, 'slot') ?? '0',
