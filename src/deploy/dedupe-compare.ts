@@ -2,7 +2,7 @@
 import { closeSync, constants, openSync, readSync } from 'node:fs'
 import { hash } from 'node:crypto'
 import { errnoOf } from '../host/disk.ts'
-import type { Place } from './dedupe-scan.ts'
+import { type FileNode, type Place, placeOf } from './dedupe-scan.ts'
 
 /** Files up to this size are read whole. */
 const SMALL = 1 << 16
@@ -10,25 +10,15 @@ const PIECE = 1 << 18
 /** Larger files that are open at once. */
 const OPEN = 64
 
-/** Files of one size that may be equal. */
-export interface Likely {
-  readonly size: number
-  readonly places: readonly Place[]
-}
-
-export interface Comparer {
-  /** Classes of at least two equal files, each as numbers of places, ascending. A file that cannot be read is equal to none. */
-  readonly classes: (likely: Likely) => number[][]
-}
-
-export function comparer(): Comparer {
+/** @param isStopped asked between pieces of files; then nothing more is equal */
+export function comparer(isStopped: () => boolean): (nodes: readonly FileNode[]) => FileNode[][] {
   const first = Buffer.allocUnsafeSlow(PIECE)
   const second = Buffer.allocUnsafeSlow(PIECE)
-  return {
-    classes: ({ size, places }) => {
-      const found = size <= SMALL ? small(places, size) : large(places, size)
-      return found.filter((list) => list.length > 1)
-    },
+  return (nodes) => {
+    const { size } = nodes[0] as FileNode
+    const places = nodes.map(({ names: [name] }) => placeOf((name as FileNode['names'][number]).path))
+    const found = size <= SMALL ? small(places, size) : large(places, size)
+    return found.filter((list) => list.length > 1).map((list) => list.map((at) => nodes[at] as FileNode))
   }
 
   function small(places: readonly Place[], size: number): number[][] {
@@ -80,6 +70,7 @@ export function comparer(): Comparer {
         }
         for (let at = 0; at < size && files.size > 0; at += PIECE) {
           const length = Math.min(PIECE, size - at)
+          if (isStopped()) return [[], []]
           if (!readPart(lead, first, length, at)) return [[], followers]
           for (const [number, fd] of files) {
             const isWhole = readPart(fd, second, length, at)

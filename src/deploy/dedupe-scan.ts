@@ -1,24 +1,21 @@
 /** The files of some folders, an entry for each inode, in buckets of those that may be equal. */
 import { lstatSync, readdirSync, rmSync, type Stats } from 'node:fs'
 import type { Report } from '../base/events.ts'
-import { isAlive } from './dedupe-times.ts'
 
 /** A path as the system takes it: a string where it is ASCII, else its bytes. */
 export type Place = string | Buffer
 
 export interface FileName {
-  readonly place: Place
-  /** Number of the folder that it lies in, in `Scan.folders`. */
+  /** Absolute, a byte string. */
+  readonly path: string
+  /** Number of the folder that it lies in, in `Scan.folders`; -1 in a store. */
   readonly folder: number
   /** Number of the argument. */
   readonly group: number
-  /** Below the argument, a byte string. */
-  readonly path: string
 }
 
 /** A file, whatever it is called. */
 export interface FileNode {
-  readonly dev: number
   readonly ino: number
   readonly size: number
   readonly mode: number
@@ -34,9 +31,20 @@ export interface FileNode {
   readonly names: FileName[]
 }
 
+/** A folder that was asked for. */
+export interface Top {
+  readonly directory: string
+  /** Its number in `Scan.folders`. */
+  readonly folder: number
+  readonly files: number
+  /** On the disk, each inode once, in the first that has it. */
+  readonly bytes: number
+}
+
 export interface Scan {
-  readonly folders: readonly Place[]
-  readonly groups: readonly { readonly directory: string; readonly files: number; readonly bytes: number }[]
+  /** Absolute paths, byte strings. */
+  readonly folders: readonly string[]
+  readonly groups: readonly Top[]
   /** Files of equal size, mode, owner and time on one file system; at least two in each, by inode number. */
   readonly buckets: readonly (readonly FileNode[])[]
 }
@@ -56,75 +64,87 @@ export interface ScanOptions {
   readonly shared: readonly Shared[]
   readonly report: Report
   readonly signal: AbortSignal
+  /** Called once, when there are so many bytes that a second thread is worth its start. */
+  readonly whenLarge: () => void
 }
+
+/** Less is compared and linked before a thread has started. */
+const LARGE = 32 << 20
 
 /** Mounts below the folders are left alone, and so is everything but regular files with content. */
 export function scanFolders(
   directories: readonly string[],
-  { dryRun, shared, report, signal }: ScanOptions,
+  { dryRun, shared, report, signal, whenLarge }: ScanOptions,
 ): Scan {
-  const folders: Place[] = []
-  const groups: { directory: string; files: number; bytes: number }[] = []
+  const folders: string[] = []
+  let bytes = 0
+  const groups: (Top & { files: number; bytes: number })[] = []
   const nodes = new Map<number, Map<number, FileNode>>()
   const buckets = new Map<string, FileNode[]>()
 
   for (const [group, directory] of directories.entries()) {
     const top = lstatSync(directory)
-    const count = { directory, files: 0, bytes: 0 }
+    const count = { directory, folder: folders.length, files: 0, bytes: 0 }
     groups.push(count)
     const byNumber = nodes.get(top.dev) ?? new Map<number, FileNode>()
     nodes.set(top.dev, byNumber)
-    const visit = (folder: Place, below: string): void => {
+    const visit = (folder: string): void => {
       const number = folders.push(folder) - 1
       if (number % 256 === 0) {
         signal.throwIfAborted()
         report({ kind: 'image.progress', name: 'scan', done: group, total: directories.length })
       }
-      for (const entry of readdirSync(folder, { withFileTypes: true, encoding: 'latin1' as 'utf8' })) {
-        const { name } = entry
-        const path = below === '' ? name : `${below}/${name}`
-        const place = placeIn(directory, path)
+      const isTop = number === count.folder
+      for (const entry of readdirSync(placeOf(folder), {
+        withFileTypes: true,
+        encoding: 'latin1' as 'utf8',
+      })) {
+        const path = `${folder}/${entry.name}`
+        const place = placeOf(path)
         if (entry.isDirectory()) {
-          if (lstatSync(place).dev === top.dev) visit(place, path)
+          if (lstatSync(place).dev === top.dev) visit(path)
           continue
         }
         if (!entry.isFile()) continue
-        if (below === '' && isLeftOver(name)) {
+        if (isTop && isLeftOver(entry.name)) {
           if (!dryRun) rmSync(place, { force: true })
           continue
         }
         const stats = lstatSync(place)
         if (stats.size === 0 || !stats.isFile()) continue
         count.files++
-        const found = { place, folder: number, group, path }
+        const name = { path, folder: number, group }
         const known = byNumber.get(stats.ino)
         if (known) {
-          known.names.push(found)
+          known.names.push(name)
           continue
         }
-        const node = nodeOf(stats, found)
+        const node = nodeOf(stats, name)
         count.bytes += node.usage
+        if (bytes < LARGE && bytes + stats.size >= LARGE) whenLarge()
+        bytes += stats.size
         byNumber.set(stats.ino, node)
-        const key = keyOf(node)
+        const key = keyOf(stats)
         const bucket = buckets.get(key)
         if (bucket) bucket.push(node)
         else buckets.set(key, [node])
       }
     }
-    visit(directory, '')
+    visit(byteString(directory))
   }
   for (const [at, { directory, files }] of shared.entries()) {
     signal.throwIfAborted()
-    for (const path of files) {
-      const place = placeIn(directory, path)
-      const stats = lstatSync(place, { throwIfNoEntry: false })
+    const folder = byteString(directory)
+    for (const file of files) {
+      const path = `${folder}/${file}`
+      const stats = lstatSync(placeOf(path), { throwIfNoEntry: false })
       if (!stats?.isFile() || stats.size === 0) continue
       const known = nodes.get(stats.dev)?.get(stats.ino)
       if (known) known.isShared = true
       else {
         const group = directories.length + at
-        const node = { ...nodeOf(stats, { place, folder: -1, group, path }), isShared: true }
-        buckets.get(keyOf(node))?.push(node)
+        const node = { ...nodeOf(stats, { path, folder: -1, group }), isShared: true }
+        buckets.get(keyOf(stats))?.push(node)
       }
     }
   }
@@ -135,27 +155,40 @@ export function scanFolders(
 }
 
 function nodeOf(
-  { dev, ino, size, mode, uid, gid, mtimeMs, ctimeMs, nlink, blocks }: Stats,
+  { ino, size, mode, uid, gid, mtimeMs, ctimeMs, nlink, blocks }: Stats,
   name: FileName,
 ): FileNode {
   const usage = blocks * 512
-  return { dev, ino, size, mode, uid, gid, mtimeMs, ctimeMs, nlink, usage, isShared: false, names: [name] }
+  return { ino, size, mode, uid, gid, mtimeMs, ctimeMs, nlink, usage, isShared: false, names: [name] }
 }
 
-function keyOf({ size, mtimeMs, mode, uid, gid, dev }: FileNode): string {
+function keyOf({ size, mtimeMs, mode, uid, gid, dev }: Stats): string {
   return `${size} ${mtimeMs} ${mode} ${uid} ${gid} ${dev}`
 }
 
 // oxlint-disable-next-line no-control-regex -- ASCII needs no conversion
 const ASCII = /^[\0-\x7f]*$/
 
-function placeIn(directory: string, path: string): Place {
-  if (ASCII.test(path)) return `${directory}/${path}`
-  return Buffer.concat([Buffer.from(`${directory}/`), Buffer.from(path, 'latin1')])
+/** @param path a byte string */
+export function placeOf(path: string): Place {
+  return ASCII.test(path) ? path : Buffer.from(path, 'latin1')
+}
+
+function byteString(directory: string): string {
+  return Buffer.from(directory).toString('latin1')
 }
 
 /** A second name of some file that a killed run could not put in its place. */
 function isLeftOver(name: string): boolean {
-  const pid = name.startsWith(TEMPORARY) ? Number(name.slice(TEMPORARY.length)) : Number.NaN
+  const pid = name.startsWith(TEMPORARY) ? Number.parseInt(name.slice(TEMPORARY.length), 10) : Number.NaN
   return Number.isInteger(pid) && !isAlive(pid)
+}
+
+export function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch (error) {
+    return !(error instanceof Error && 'code' in error && error.code === 'ESRCH')
+  }
 }

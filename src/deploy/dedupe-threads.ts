@@ -1,59 +1,86 @@
-/** Compares many sets of files: some in another thread, the others here, between which the caller uses what was found. */
+/** Compares and links many sets of files in two threads: some in another one, the others here. */
 import { setImmediate } from 'node:timers/promises'
 import { startThread } from '../host/thread.ts'
-import { comparer } from './dedupe-compare.ts'
+import { type Bucket, linker, type Outcome, type Setting } from './dedupe-link.ts'
+import { pack } from './dedupe-message.ts'
 import type { FileNode } from './dedupe-scan.ts'
-
-type Bucket = readonly FileNode[]
 
 /** Files and bytes that are compared at a time. */
 const SHARE_FILES = 256
 const SHARE_BYTES = 8 << 20
 /** Shares that the other thread has at once: it works on one and finds the next. */
 const AHEAD = 3
-/** Less is done before a thread has started. */
-const WORTH_BYTES = 32 << 20
-
-export interface Compared {
-  /** Buckets that are done, of all. */
-  readonly done: number
-  /** At least two files of equal bytes each. */
-  readonly classes: readonly Bucket[]
-}
-
-/** Every bucket once, in no order. A file that cannot be read is equal to none. */
-export async function* compareAll(buckets: readonly Bucket[]): AsyncGenerator<Compared, void, void> {
-  const shares = sharesOf(buckets)
-  const bytes = buckets.reduce(
-    (sum, [first, ...rest]) => sum + (rest.length + 1) * (first as FileNode).size,
-    0,
-  )
-  await using other = bytes < WORTH_BYTES ? undefined : startOther()
-  const here = comparer()
-  let done = 0
-  let next = 0
-  while (next < shares.length) {
-    while (other && other.pending() < AHEAD && next < shares.length - 1) other.give(shares[next++] as Share)
-    const mine = shares[next++] as Share
-    yield found(mine, mine.map(likely).map(here.classes))
-    await setImmediate()
-    for (const { share, answer } of other?.take() ?? []) yield found(share, answer)
-  }
-  while (other && other.pending() > 0) {
-    await other.news()
-    for (const { share, answer } of other.take()) yield found(share, answer)
-  }
-
-  function found(share: Share, answer: readonly number[][][]): Compared {
-    done += share.length
-    const classes = answer.flatMap((lists, at) =>
-      lists.map((list) => list.map((number) => (share[at] as Bucket)[number] as FileNode)),
-    )
-    return { done, classes }
-  }
-}
 
 type Share = readonly Bucket[]
+
+export interface Linked {
+  /** Buckets that are done. */
+  readonly buckets: number
+  readonly outcome: Outcome
+}
+
+/** Disposed, both have stopped. */
+export interface Threads extends AsyncDisposable {
+  /** Starts the other thread, which takes a while. */
+  readonly start: () => void
+  /**
+   * Every bucket once, in no order. A file that cannot be read is equal to none.
+   * @param before called with each set of buckets before anything is linked in it
+   */
+  readonly link: (
+    buckets: readonly Bucket[],
+    setting: Setting,
+    before: (buckets: readonly Bucket[]) => void,
+  ) => AsyncGenerator<Linked, void, void>
+  /** Resolves when nothing is linked any more: what was given ends between two names. */
+  readonly stop: () => Promise<void>
+}
+
+export function openThreads(): Threads {
+  let other: Other | undefined
+  let flag: Int32Array | undefined
+
+  async function* link(
+    buckets: readonly Bucket[],
+    setting: Setting,
+    before: (buckets: readonly Bucket[]) => void,
+  ): AsyncGenerator<Linked, void, void> {
+    flag = setting.stop
+    const shares = sharesOf(buckets)
+    const here = linker(setting)
+    other?.begin(setting)
+    let next = 0
+    while (next < shares.length) {
+      while (other && other.pending() < AHEAD && next < shares.length - 1) {
+        const share = shares[next++] as Share
+        before(share)
+        other.give(share)
+      }
+      const mine = shares[next++] as Share
+      before(mine)
+      yield { buckets: mine.length, outcome: here(mine) }
+      await setImmediate()
+      if (other) yield* other.take()
+    }
+    while (other && other.pending() > 0) {
+      await other.news()
+      yield* other.take()
+    }
+  }
+
+  const stop = async (): Promise<void> => {
+    if (flag) Atomics.store(flag, 0, 1)
+    await other?.end()
+  }
+  return {
+    start: () => {
+      other ??= startOther()
+    },
+    link,
+    stop,
+    [Symbol.asyncDispose]: stop,
+  }
+}
 
 function sharesOf(buckets: readonly Bucket[]): Share[] {
   const shares: Bucket[][] = []
@@ -72,34 +99,28 @@ function sharesOf(buckets: readonly Bucket[]): Share[] {
   return shares
 }
 
-function likely(bucket: Bucket): { size: number; places: FileNode['names'][number]['place'][] } {
-  const places = bucket.map(({ names: [name] }) => (name as FileNode['names'][number]).place)
-  return { size: (bucket[0] as FileNode).size, places }
-}
-
-interface Answered {
-  readonly share: Share
-  readonly answer: readonly number[][][]
-}
-
-interface Other extends AsyncDisposable {
-  give(share: Share): void
+interface Other {
+  readonly begin: (setting: Setting) => void
+  readonly give: (share: Share) => void
   /** Shares that were given and not taken back. */
   readonly pending: () => number
-  /** What is answered by now. */
-  take(): Answered[]
+  /** What is done by now. */
+  readonly take: () => Linked[]
   /** Resolves when there is something to take. */
-  news(): Promise<void>
+  readonly news: () => Promise<void>
+  /** Resolves when the thread has answered for what it was given, and is gone. */
+  readonly end: () => Promise<void>
 }
 
 function startOther(): Other {
   const worker = startThread('./dedupe-worker', import.meta.url)
-  const given: Share[] = []
-  let answered: Answered[] = []
+  /** Their numbers of buckets. */
+  const given: number[] = []
+  let answered: Linked[] = []
   let failure: Error | undefined
   let wake = (): void => {}
-  worker.on('message', (answer: readonly number[][][]) => {
-    answered.push({ share: given.shift() as Share, answer })
+  worker.on('message', (outcome: Outcome) => {
+    answered.push({ buckets: given.shift() as number, outcome })
     wake()
   })
   worker.on('error', (error) => {
@@ -107,13 +128,20 @@ function startOther(): Other {
     wake()
   })
   worker.on('exit', (code) => {
-    failure ??= new Error(`the thread that compares files ended with code ${code}`)
+    failure ??= new Error(`the thread that links files ended with code ${code}`)
     wake()
   })
+  const news = async (): Promise<void> => {
+    if (answered.length > 0 || failure) return
+    const { promise, resolve } = Promise.withResolvers<void>()
+    wake = resolve
+    await promise
+  }
   return {
+    begin: (setting) => worker.postMessage(setting),
     give: (share) => {
-      given.push(share)
-      worker.postMessage(share.map(likely))
+      given.push(share.length)
+      worker.postMessage(pack(share))
     },
     pending: () => given.length + answered.length,
     take: () => {
@@ -122,12 +150,13 @@ function startOther(): Other {
       answered = []
       return all
     },
-    news: async () => {
-      if (answered.length > 0 || failure) return
-      const { promise, resolve } = Promise.withResolvers<void>()
-      wake = resolve
-      await promise
+    news,
+    end: async () => {
+      while (given.length > 0 && !failure) {
+        answered = []
+        await news()
+      }
+      await worker.terminate()
     },
-    [Symbol.asyncDispose]: async () => void (await worker.terminate()),
   }
 }

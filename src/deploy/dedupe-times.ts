@@ -2,8 +2,8 @@
  * Times of folders while names in them are replaced: put back at the end, and by the next run when this one was killed.
  *
  * Before the first change in a folder its times go into a journal, a file of this process: `FOLDER/PID`, a line
- * `<atime ns> <mtime ns> <path, a JSON byte string>` each. Whoever finds the journal of a dead process puts the times of
- * those folders back that nobody changed since.
+ * `<atime ns> <mtime ns> <path, a JSON byte string>` each. While folders are changed the journal is touched. Whoever
+ * finds the journal of a dead process puts the times of those folders back that nobody changed since.
  */
 import {
   type BigIntStats,
@@ -18,64 +18,99 @@ import {
   writeSync,
 } from 'node:fs'
 import { join } from 'node:path'
+import { monotonicMs, now } from '../host/clock.ts'
 import { run } from '../host/run.ts'
-import type { Place } from './dedupe-scan.ts'
+import { isAlive, placeOf } from './dedupe-scan.ts'
 
 export interface FolderTimes {
-  /** Before a name in it is replaced. */
-  remember(folder: Place): void
-  restore(): Promise<void>
+  /** Before names in them are replaced. */
+  remember(numbers: Iterable<number>): void
+  /** Puts back the times of those that were changed. @param changed by number, not 0 for those */
+  restore(changed: Uint8Array): Promise<void>
 }
 
 type Times = Pick<BigIntStats, 'atimeNs' | 'mtimeNs'>
 
-/** @param journals a folder for journals, made when missing */
-export function openFolderTimes(journals: string): FolderTimes {
-  const times = new Map<string, Times>()
-  const journal = join(journals, String(process.pid))
+function journalIn(journals: string): string {
+  return join(journals, String(process.pid))
+}
+
+/**
+ * @param journals a folder for journals, made when missing
+ * @param folders paths by number, byte strings
+ */
+export function openFolderTimes(journals: string, folders: readonly string[]): FolderTimes {
+  const times = new Map<number, Times>()
+  const journal = journalIn(journals)
   let fd: number | undefined
   return {
-    remember: (folder) => {
-      const path = byteString(folder)
-      if (times.has(path)) return
-      const found = lstatSync(folder, { bigint: true })
+    remember: (numbers) => {
+      let lines = ''
+      for (const number of numbers) {
+        if (times.has(number)) continue
+        const path = folders[number] as string
+        const found = lstatSync(placeOf(path), { bigint: true })
+        lines += `${found.atimeNs} ${found.mtimeNs} ${JSON.stringify(path)}\n`
+        times.set(number, found)
+      }
+      if (lines === '') return
       if (fd === undefined) {
         mkdirSync(journals, { recursive: true, mode: 0o700 })
         fd = openSync(journal, 'a', 0o600)
       }
-      writeSync(fd, `${found.atimeNs} ${found.mtimeNs} ${JSON.stringify(path)}\n`)
-      times.set(path, found)
+      writeSync(fd, lines)
     },
-    restore: async () => {
+    restore: async (changed) => {
       if (fd === undefined) return
       closeSync(fd)
-      await putBack(times)
+      const own = [...times].filter(([number]) => changed[number] !== 0)
+      await putBack(own.map(([number, found]) => [folders[number] as string, found]))
       rmSync(journal, { force: true })
     },
+  }
+}
+
+const TOUCH_MS = 10_000
+
+/** Called in any thread before each change in a folder: the journal is never much older than what was changed last. */
+export function journalToucher(journals: string): () => void {
+  let last = monotonicMs()
+  return () => {
+    if (monotonicMs() - last < TOUCH_MS) return
+    last = monotonicMs()
+    utimesSync(journalIn(journals), now() / 1000, now() / 1000)
   }
 }
 
 /** A change this long after the last line of a journal is none of the run that wrote it: nanoseconds. */
 const AFTERMATH = 60_000_000_000n
 
-/** Puts back what killed runs could not. */
-export async function recoverFolderTimes(journals: string): Promise<void> {
-  for (const name of readNames(journals).filter((each) => /^\d+$/.test(each) && !isAlive(Number(each)))) {
-    const journal = join(journals, name)
+/** What killed runs left changed, found before anything else changes the folders. */
+export interface Unmended {
+  mend(): Promise<void>
+}
+
+export function findUnmended(journals: string): Unmended {
+  const dead = readNames(journals).filter((each) => /^\d+$/.test(each) && !isAlive(Number(each)))
+  const times = new Map<string, Times>()
+  for (const journal of dead.map((name) => join(journals, name))) {
     const { mtimeNs: last } = lstatSync(journal, { bigint: true })
-    const times = new Map<string, Times>()
     for (const line of readFileSync(journal, 'utf8').split('\n')) {
       // The last line may be cut: then nothing in its folder was changed yet.
       const found = /^(\d+) (\d+) (".*")$/.exec(line)
       if (!found) continue
       const path = JSON.parse(found[3] as string) as string
-      const now = lstatSync(Buffer.from(path, 'latin1'), { bigint: true, throwIfNoEntry: false })
-      const isOurs = now?.isDirectory() && now.mtimeNs <= last + AFTERMATH
+      const present = lstatSync(placeOf(path), { bigint: true, throwIfNoEntry: false })
+      const isOurs = present?.isDirectory() && present.mtimeNs <= last + AFTERMATH
       if (isOurs)
         times.set(path, { atimeNs: BigInt(found[1] as string), mtimeNs: BigInt(found[2] as string) })
     }
-    await putBack(times)
-    rmSync(journal, { force: true })
+  }
+  return {
+    mend: async () => {
+      await putBack(times)
+      for (const name of dead) rmSync(join(journals, name), { force: true })
+    },
   }
 }
 
@@ -92,13 +127,12 @@ const SECOND = 1_000_000_000n
 const TOUCHED = 256
 
 /** Node gives times as floating-point seconds, which lose the last hundreds of nanoseconds; touch does not. */
-async function putBack(times: ReadonlyMap<string, Times>): Promise<void> {
+async function putBack(times: Iterable<[string, Times]>): Promise<void> {
   const exact = new Map<bigint, Buffer[]>()
   for (const [path, { atimeNs, mtimeNs }] of times) {
-    const folder = Buffer.from(path, 'latin1')
-    if (lstatSync(folder, { bigint: true }).mtimeNs === mtimeNs) continue
+    const folder = placeOf(path)
     utimesSync(folder, Number(atimeNs) / 1e9, Number(mtimeNs) / 1e9)
-    if (lstatSync(folder, { bigint: true }).mtimeNs === mtimeNs) continue
+    if (mtimeNs % SECOND === 0n || lstatSync(folder, { bigint: true }).mtimeNs === mtimeNs) continue
     const quoted = Buffer.from(` '${path.replaceAll("'", "'\\''")}'`, 'latin1')
     const sameTime = exact.get(mtimeNs)
     if (sameTime) sameTime.push(quoted)
@@ -114,17 +148,4 @@ async function putBack(times: ReadonlyMap<string, Times>): Promise<void> {
     }
   }
   await run(['sh', '-e'], { input: Buffer.concat(lines) })
-}
-
-export function byteString(folder: Place): string {
-  return (typeof folder === 'string' ? Buffer.from(folder) : folder).toString('latin1')
-}
-
-export function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch (error) {
-    return !(error instanceof Error && 'code' in error && error.code === 'ESRCH')
-  }
 }

@@ -1,14 +1,12 @@
-/** The entry of a thread that compares files: a list of sets a message, the classes of each in the answer. */
+/** The entry of a thread that links: the setting first, then buckets a message; what became of them in each answer. */
 import { parentPort } from 'node:worker_threads'
-import { comparer, type Likely } from './dedupe-compare.ts'
+import { linker, type Outcome, type Setting } from './dedupe-link.ts'
+import { type Packed, unpack } from './dedupe-message.ts'
 
-const { classes } = comparer()
-
-parentPort?.on('message', (sets: readonly Likely[]) => {
-  // A path that is bytes arrives as an array that Node does not know for a path.
-  const whole = sets.map(({ size, places }) => ({
-    size,
-    places: places.map((place) => (typeof place === 'string' ? place : Buffer.from(place))),
-  }))
-  parentPort?.postMessage(whole.map(classes))
+parentPort?.once('message', (setting: Setting) => {
+  const link = linker(setting)
+  parentPort?.on('message', (packed: Packed) => {
+    const outcome: Outcome = link(unpack(packed))
+    parentPort?.postMessage(outcome)
+  })
 })

@@ -1,17 +1,17 @@
 /**
- * Links equal files of folders that are in use with each other and with files of a store, in place: a new name beside the old one, renamed over it.
+ * Links equal files of folders that are in use with each other and with files of a store, in place.
  *
  * Equal means bytes, mode, owner, time to the nanosecond and extended attributes; times of folders are put back. So
  * nothing that can be read is different after, but that the files share an inode. A file that somebody writes to at this
  * very moment keeps its old inode for that writer: guests should be stopped, or be quiet, meanwhile.
  */
-import { type BigIntStats, linkSync, lstatSync, renameSync, rmSync } from 'node:fs'
 import type { Report } from '../base/events.ts'
-import { diskError, errnoOf } from '../host/disk.ts'
+import { diskError } from '../host/disk.ts'
 import type { Xattr } from '../tree/tree.ts'
-import { type FileNode, type Place, type Scan, scanFolders, type Shared, TEMPORARY } from './dedupe-scan.ts'
-import { compareAll } from './dedupe-threads.ts'
-import { byteString, openFolderTimes, recoverFolderTimes } from './dedupe-times.ts'
+import type { Bucket, Setting } from './dedupe-link.ts'
+import { type FileNode, type Scan, scanFolders, type Shared } from './dedupe-scan.ts'
+import { openThreads, type Threads } from './dedupe-threads.ts'
+import { findUnmended, openFolderTimes } from './dedupe-times.ts'
 
 export interface DedupeOptions {
   readonly dryRun: boolean
@@ -53,128 +53,82 @@ export interface Deduped {
  * @throws S5_DISK_FAILED, S5_DISK_FULL
  */
 export async function dedupe(directories: readonly string[], options: DedupeOptions): Promise<Deduped> {
-  const { signal, report } = options
   try {
     const all = [...directories, ...options.shared.map(({ directory }) => directory)]
     const attributes = options.xattrs(all)
     attributes.catch(() => {})
-    const scan = scanFolders(directories, options)
-    const xattrs = await attributes
-    if (!options.dryRun) await recoverFolderTimes(options.journals)
-    const work = linker(scan, options)
+    const unmended = options.dryRun ? undefined : findUnmended(options.journals)
+    await using threads = openThreads()
+    let scan: Scan
     try {
-      for await (const { done, classes } of compareAll(scan.buckets)) {
-        report({ kind: 'image.progress', name: 'compare', done, total: scan.buckets.length })
-        signal.throwIfAborted()
-        for (const equal of classes) for (const same of byXattrs(equal, xattrs)) work.join(same)
-      }
+      scan = scanFolders(directories, { ...options, whenLarge: threads.start })
     } finally {
-      await work.restoreTimes()
+      await unmended?.mend()
     }
-    return work.result()
+    return await linkAll(scan, splitByXattrs(scan.buckets, await attributes), threads, options)
   } catch (error) {
     throw diskError(error, 'dedupe')
   }
 }
 
-function byXattrs(nodes: readonly FileNode[], xattrs: Attributes): readonly (readonly FileNode[])[] {
-  if (xattrs.size === 0) return [nodes]
-  const found = Map.groupBy(nodes, ({ names: [name] }) =>
-    JSON.stringify(xattrs.get(byteString((name as FileNode['names'][number]).place)) ?? []),
-  )
-  return [...found.values()].filter((list) => list.length > 1)
-}
-
-interface Linker {
-  /** Makes all names of equal files names of one of them. */
-  join(nodes: readonly FileNode[]): void
-  restoreTimes(): Promise<void>
-  result(): Deduped
-}
-
-function linker(scan: Scan, { dryRun, journals }: DedupeOptions): Linker {
-  const groups = scan.groups.map((group) => ({ ...group, linked: 0, saved: 0 }))
-  const times = openFolderTimes(journals)
-  let changed = 0
-  let toShared = 0
-
-  /** @returns false when the file may not have another name */
-  function replace(master: FileNode, { place, folder, group }: FileNode['names'][number]): boolean {
-    const top = (scan.groups[group] as { directory: string }).directory
-    times.remember(top)
-    times.remember(scan.folders[folder] as Place)
-    const temporary = `${top}/${TEMPORARY}${process.pid}`
-    try {
-      linkSync((master.names[0] as { place: Place }).place, temporary)
-    } catch (error) {
-      if (errnoOf(error) === 'EMLINK') return false
-      throw error
-    }
-    try {
-      renameSync(temporary, place)
-    } catch (error) {
-      rmSync(temporary, { force: true })
-      throw error
-    }
-    return true
+async function linkAll(
+  scan: Scan,
+  buckets: readonly Bucket[],
+  threads: Threads,
+  { dryRun, journals, report, signal }: DedupeOptions,
+): Promise<Deduped> {
+  const touched = new Uint8Array(new SharedArrayBuffer(scan.folders.length))
+  const stop = new Int32Array(new SharedArrayBuffer(4))
+  const setting: Setting = { dryRun, journals, tops: scan.groups, touched, stop }
+  const groups = scan.groups.map(({ directory, files, bytes }) => ({
+    directory,
+    files,
+    bytes,
+    linked: 0,
+    saved: 0,
+  }))
+  const times = openFolderTimes(journals, scan.folders)
+  const remember = (some: readonly Bucket[]): void => {
+    if (dryRun) return
+    const names = some.flatMap((bucket) => bucket.flatMap((node) => node.names))
+    times.remember(
+      names.flatMap(({ folder, group }) =>
+        folder < 0 ? [] : [folder, (scan.groups[group] as Scan['groups'][number]).folder],
+      ),
+    )
   }
-
-  function join(nodes: readonly FileNode[]): void {
-    let master = nodes.reduce((best, node) => (isBetter(node, best) ? node : best))
-    let stats = unchanged(master, 0)
-    if (!stats) return void changed++
-    for (const node of nodes) {
-      if (node === master || node.isShared) continue
-      let done = 0
-      for (let at = 0; at < node.names.length; at++) {
-        const name = node.names[at] as FileNode['names'][number]
-        const found = unchanged(node, at)
-        if (!found) {
-          changed++
-          continue
-        }
-        if (found.mtimeNs !== stats.mtimeNs) break
-        if (!dryRun && !replace(master, name)) {
-          master = node
-          stats = found
-          break
-        }
-        done++
-        const group = groups[name.group] as DedupeGroup & { linked: number; saved: number }
-        group.linked++
-        if (master.isShared) toShared++
-        if (done === node.nlink) group.saved += node.usage
+  let done = 0
+  let toShared = 0
+  let changed = 0
+  try {
+    for await (const { buckets: some, outcome } of threads.link(buckets, setting, remember)) {
+      done += some
+      report({ kind: 'image.progress', name: 'compare', done, total: buckets.length })
+      signal.throwIfAborted()
+      toShared += outcome.toShared
+      changed += outcome.changed
+      for (const [number, gain] of outcome.gains) {
+        const group = groups[number] as (typeof groups)[number]
+        group.linked += gain.linked
+        group.saved += gain.saved
       }
     }
+  } finally {
+    await threads.stop()
+    await times.restore(touched)
   }
-
   return {
-    join,
-    restoreTimes: () => times.restore(),
-    result: () => ({
-      groups,
-      linked: groups.reduce((sum, { linked }) => sum + linked, 0),
-      saved: groups.reduce((sum, { saved }) => sum + saved, 0),
-      toShared,
-      changed,
-    }),
+    groups,
+    linked: groups.reduce((sum, { linked }) => sum + linked, 0),
+    saved: groups.reduce((sum, { saved }) => sum + saved, 0),
+    toShared,
+    changed,
   }
 }
 
-/** Which of two equal files the other becomes a name of: one of the store, else the one with more names. */
-function isBetter(node: FileNode, other: FileNode): boolean {
-  return node.isShared === other.isShared ? node.nlink > other.nlink : node.isShared
-}
-
-/** The file under its name as it was scanned; undefined when it is another one, or was touched since. */
-function unchanged(node: FileNode, at: number): BigIntStats | undefined {
-  const { place } = node.names[at] as FileNode['names'][number]
-  const found = lstatSync(place, { bigint: true, throwIfNoEntry: false })
-  if (!found || Number(found.ino) !== node.ino || Number(found.size) !== node.size) return undefined
-  if (Number(found.mode) !== node.mode || Number(found.uid) !== node.uid || Number(found.gid) !== node.gid)
-    return undefined
-  if (Math.abs(Number(found.mtimeNs) / 1e6 - node.mtimeMs) > 0.01) return undefined
-  // Taking one name of a file away moves its time of change.
-  if (at === 0 && Math.abs(Number(found.ctimeNs) / 1e6 - node.ctimeMs) > 0.01) return undefined
-  return found
+function splitByXattrs(buckets: readonly Bucket[], xattrs: Attributes): readonly Bucket[] {
+  if (xattrs.size === 0) return buckets
+  const key = ({ names: [name] }: FileNode): string =>
+    JSON.stringify(xattrs.get((name as FileNode['names'][number]).path) ?? [])
+  return buckets.flatMap((bucket) => [...Map.groupBy(bucket, key).values()].filter((list) => list.length > 1))
 }
