@@ -189,7 +189,7 @@ export async function resetPath(world: World, found: FoundGuest, path: string): 
 export async function hiddenChanges(
   world: World,
   groups: readonly Group[],
-  { line, name }: Generation,
+  { line, name }: Pick<Generation, 'line' | 'name'>,
 ): Promise<{ readonly warnings: readonly string[]; readonly problems: readonly string[] }> {
   const warnings: string[] = []
   const problems: string[] = []

@@ -14,10 +14,10 @@ import { driverGuest } from '../resolve/template.ts'
 import type { Group } from '../resolve/group.ts'
 import { type Words, textOption } from './command.ts'
 import { generationsOf } from './generations.ts'
-import { groupDriver } from './groups.ts'
 import { bootedWhy } from './rollout-start.ts'
 import { approvalCheck } from './rollout-steer.ts'
 import { driverGenerations, type Fleet, liveGroups, statusView } from './rollout-world.ts'
+import { gatedDriver } from './shadow-gate.ts'
 import type { World } from './world.ts'
 
 /** Calls to drivers at a time: each may start a process. */
@@ -63,7 +63,7 @@ export async function runFleet(world: World, words: Words, fleet: Fleet, until?:
           pinned = new Set(all.filter((one) => one.pinned).map(({ name }) => name))
           return await driverGenerations(world)
         },
-        openDriver: (group) => groupDriver(world, group),
+        openDriver: (group) => gatedDriver(world, group),
         guestOf: (group, name) => driverGuest(group, specOf(group, name)),
         isPinned: (name) => pinned.has(name),
         bootedGate: (name) => gates.get(name) ?? `generation ${name} is not known here`,

@@ -27,6 +27,7 @@ import {
 import { parseBytes } from '../quantities.ts'
 import { columns } from '../../base/columns.ts'
 import { mebibytes } from '../render/progress.ts'
+import { mustShow } from '../shadow-gate.ts'
 import { shownPath, type World } from '../world.ts'
 
 type Action = (world: World, groups: readonly Group[], words: Words) => Promise<Result>
@@ -198,7 +199,11 @@ async function start(world: World, groups: readonly Group[], words: Words): Prom
   const named = textOption(words, 'generation')
   const fresh = named !== undefined || folder.pointer('good') === ''
   const generation = fresh ? await generationFor(world, group, named) : undefined
-  if (generation) await driver.prepare(guest, generation, world.signal)
+  if (generation) {
+    for (const message of await mustShow(world, group, guest, generation))
+      world.report({ kind: 'warning', code: 'rollout.hidden', message })
+    await driver.prepare(guest, generation, world.signal)
+  }
   const { token } = await driver.status(guest, world.signal)
   await driver.rollback(guest, generation, token, world.signal)
   const seen = await driver.status(guest, world.signal)
