@@ -9,11 +9,13 @@ import type { Channel, PublishedDelta, PublishedFile, PublishedGeneration } from
 import { canonicalJson, metadataName, type TargetFile } from '../fleet/metadata.ts'
 import { targetPath, type Trusted } from '../fleet/metadata-client.ts'
 import { type Lifetimes, nextMetadata, type Signers } from '../fleet/publication.ts'
+import { openpgpSignature } from '../format/openpgp.ts'
 import { signifySignature } from '../format/signify.ts'
 import { openFileSink } from '../host/file-sink.ts'
 import { type PrivateKey, signBytes } from '../host/signing.ts'
 import type { Generation } from './generations.ts'
 import { layoutBeside, openPlain } from './images.ts'
+import { openpgpOf } from './keys.ts'
 import { type Manifest, manifestFile, readManifest } from './manifest.ts'
 import { published, putMetadata, targetDocument } from './trust.ts'
 import type { World } from './world.ts'
@@ -105,7 +107,7 @@ export async function publishGeneration(
     [path, target],
   ])
   await place.put(targetPath(path, target), document)
-  await putSums(place, staying, options.release)
+  await putSums(place, staying, options.release, options.now)
   const next = nextMetadata(trusted, { targets }, options.signers, options.now, options.lifetimes)
   await putMetadata(place, next)
   await place.commit(world.signal)
@@ -129,7 +131,7 @@ async function pathsOf(place: Place, ...states: readonly Trusted[]): Promise<Rea
   for (const path of Object.keys(latest.targets?.targets ?? {})) {
     const { line, files, deltas } = await targetDocument<PublishedGeneration>(place, latest, path)
     for (const { name } of [...files, ...deltas]) keep.add(`${line}/${name}`)
-    keep.add(`${line}/SHA256SUMS`).add(`${line}/SHA256SUMS.sig`)
+    for (const ending of ['', '.sig', '.gpg']) keep.add(`${line}/SHA256SUMS${ending}`)
   }
   return keep
 }
@@ -242,6 +244,7 @@ async function putSums(
   place: Place,
   staying: readonly PublishedGeneration[],
   key: PrivateKey,
+  now: number,
 ): Promise<void> {
   const [first] = staying
   if (!first) return
@@ -254,5 +257,7 @@ async function putSums(
     `${first.line}/SHA256SUMS.sig`,
     Buffer.from(signifySignature(Buffer.from(sig, 'base64'), keyid)),
   )
+  const own = openpgpOf(key)
+  await place.put(`${first.line}/SHA256SUMS.gpg`, openpgpSignature(own.raw, bytes, now, own.sign))
   await place.put(`${first.line}/SHA256SUMS`, bytes)
 }

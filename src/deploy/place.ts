@@ -4,7 +4,7 @@
  *   metadata/<version>.<role>.json, timestamp.json    who signed for what; the timestamp is written last
  *   targets/…/<sha256>.<name>.json                    generations and channels
  *   <line>/<line>_<seq>.<ending>                      images and deltas, never changed
- *   <line>/SHA256SUMS, SHA256SUMS.sig                 the same for systemd-sysupdate and people, boot entries last
+ *   <line>/SHA256SUMS, SHA256SUMS.sig, .gpg           the same for people and systemd-sysupdate, boot entries last
  *
  * Names with a dot in front are on their way: no server offers them.
  */

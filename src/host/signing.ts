@@ -86,6 +86,11 @@ export async function loadPrivateKey(path: string): Promise<PrivateKey> {
   return { keyid: publicOf(createPublicKey(key)).keyid, key }
 }
 
+/** The public key that belongs to a private one. */
+export function publicKeyOfPrivate({ key }: PrivateKey): PublicKey {
+  return publicOf(createPublicKey(key))
+}
+
 /** @throws S5_FILE_MISSING, S5_KEY_INVALID */
 export async function loadPublicKey(path: string): Promise<PublicKey> {
   const text = await readKey(path)

@@ -1,6 +1,14 @@
 /** What `stage5 publish` writes is a source of systemd-sysupdate: into a folder, and into the slots of a partition table. */
 import assert from 'node:assert/strict'
-import { appendFileSync, mkdirSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs'
+import {
+  appendFileSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { openFileServer } from '../../src/host/file-server.ts'
@@ -138,11 +146,37 @@ test('systemd-sysupdate 254 follows a published line, and takes nothing that is 
     writeFileSync(at('site/web/SHA256SUMS'), sums)
   })
 
-  await t.test('where signatures are asked for, the list alone is not believed', async () => {
+  await t.test('with Verify=yes only a list that the release key signed is believed', async () => {
     const file = inRoot('etc/folder/60-root.conf')
     writeFileSync(file, readFileSync(file, 'utf8').replace('Verify=no', 'Verify=yes'))
-    const said = await sysupdate('folder', 'list')
-    assert.notEqual(said.code, 0)
-    assert.match(said.said, /Failed to retrieve signature file, cannot verify/)
+    const ring = inRoot('usr/lib/systemd/import-pubring.gpg')
+    await must('key', 'openpgp', 'release', '--out', ring)
+    await publish('four')
+    const signed = await sysupdate('folder', 'update')
+    assert.match(signed.said, /Good signature from "stage5 release"/)
+    assert.match(signed.said, /Successfully installed update '4'/)
+    assert.deepEqual(installed(), ['current', 'web_3.squashfs', 'web_4.squashfs'])
+
+    await publish('five')
+    const sums = readFileSync(at('site/web/SHA256SUMS'), 'utf8')
+    const digest = /^[0-9a-f]{64}(?= {2}web_4\.squashfs$)/m.exec(sums)?.[0] ?? ''
+    writeFileSync(at('site/web/SHA256SUMS'), sums.replace(/^[0-9a-f]{64}(?= {2}web_5\.squashfs$)/m, digest))
+    writeFileSync(at('site/web/web_5.squashfs'), images[3] as Buffer)
+    const forged = await sysupdate('folder', 'update')
+    assert.notEqual(forged.code, 0)
+    assert.match(forged.said, /BAD signature from "stage5 release"/)
+    writeFileSync(at('site/web/SHA256SUMS'), sums)
+    writeFileSync(at('site/web/web_5.squashfs'), images[4] as Buffer)
+
+    await must('key', 'new', 'stranger')
+    await must('key', 'openpgp', 'stranger', '--out', ring)
+    const strange = await sysupdate('folder', 'update')
+    assert.notEqual(strange.code, 0)
+    assert.match(strange.said, /No public key/)
+    rmSync(at('site/web/SHA256SUMS.gpg'))
+    const unsigned = await sysupdate('folder', 'update')
+    assert.notEqual(unsigned.code, 0)
+    assert.match(unsigned.said, /Failed to retrieve signature file, cannot verify/)
+    assert.equal(readlinkSync(inRoot('var/lib/bases/current')), 'web_4.squashfs')
   })
 })

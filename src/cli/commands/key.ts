@@ -1,26 +1,41 @@
 /** `stage5 key`: the keys that boot records, releases and configuration packages are signed with. */
-import { basename, join } from 'node:path'
+import { mkdir } from 'node:fs/promises'
+import { basename, dirname, join, resolve } from 'node:path'
 import { Stage5Error } from '../../base/errors.ts'
-import { loadPublicKey, newKey } from '../../host/signing.ts'
+import { openpgpKeyring } from '../../format/openpgp.ts'
+import { loadPrivateKey, loadPublicKey, newKey } from '../../host/signing.ts'
+import { writeWhole } from '../../host/whole-file.ts'
 import { type Command, type Result, textOption } from '../command.ts'
-import { keyDirectory } from '../keys.ts'
+import { keyDirectory, openpgpOf } from '../keys.ts'
 import { shownPath, type World } from '../world.ts'
 
 export const key: Command = {
   name: 'key',
-  summary: 'make signing keys (new NAME), or show the id of a public one (show NAME)',
+  summary:
+    'make signing keys (new NAME), show the id of a public one (show NAME), or write one as a keyring of OpenPGP (openpgp NAME)',
   arguments: [
-    { name: '<action>', description: 'new or show' },
+    { name: '<action>', description: 'new, show or openpgp' },
     { name: '<name>', description: 'name of the key, or for show a .pub file' },
   ],
-  options: [{ flags: '--keys <dir>', description: 'folder of the keys (default: .stage5/keys)' }],
-  examples: ['stage5 key new release', 'stage5 key show release'],
+  options: [
+    { flags: '--keys <dir>', description: 'folder of the keys (default: .stage5/keys)' },
+    {
+      flags: '--out <file>',
+      description: 'openpgp: the keyring, such as usr/lib/systemd/import-pubring.gpg of a guest',
+    },
+  ],
+  examples: [
+    'stage5 key new release',
+    'stage5 key show release',
+    'stage5 key openpgp release --out import-pubring.gpg',
+  ],
   run: async (world, words) => {
     const [action = '', name = ''] = words.arguments
     const folder = keyDirectory(world, textOption(words, 'keys'))
     if (action === 'new') return await make(world, folder, name)
     if (action === 'show') return await show(folder, name)
-    throw new Stage5Error('S5_USAGE', `expected new or show, found ${JSON.stringify(action)}`)
+    if (action === 'openpgp') return await keyring(world, folder, name, textOption(words, 'out'))
+    throw new Stage5Error('S5_USAGE', `expected new, show or openpgp, found ${JSON.stringify(action)}`)
   },
 }
 
@@ -39,4 +54,18 @@ async function show(folder: string, name: string): Promise<Result> {
   const path = name.endsWith('.pub') ? name : join(folder, `${name}.pub`)
   const { keyid } = await loadPublicKey(path)
   return { data: { keyid, public: shownPath(path) }, text: `${basename(path)}: ${keyid}\n` }
+}
+
+async function keyring(world: World, folder: string, name: string, out: string | undefined): Promise<Result> {
+  if (out === undefined)
+    throw new Stage5Error('S5_USAGE', 'key openpgp needs --out FILE', {
+      hint: `stage5 key openpgp ${name} --out import-pubring.gpg`,
+    })
+  const path = name.endsWith('.key') ? name : join(folder, `${name}.key`)
+  const own = openpgpOf(await loadPrivateKey(path))
+  const file = resolve(world.directory, out)
+  await mkdir(dirname(file), { recursive: true })
+  const user = `stage5 ${basename(path, '.key')}`
+  await writeWhole(file, openpgpKeyring(own.raw, user, own.sign))
+  return { data: { keyring: file, user }, text: `${shownPath(file)}: ${user}\n` }
 }
