@@ -202,7 +202,12 @@ function openrcLevels(tree: Tree, wanted: Params['runlevels'], make: Maker): Cha
       made.set(to, { path: to, owner: 'stage:init', inode: { ...inode } })
     }
   const scripts = inside(tree, 'etc/init.d').map(({ path }) => baseOf(path))
+  const levels = [
+    ...new Set([...made.keys(), ...inside(tree, 'etc/runlevels').map(({ path }) => path)].map(levelOf)),
+  ]
   for (const [level, names] of Object.entries(wanted).sort(([a], [b]) => (a < b ? -1 : 1))) {
+    const [meant] = levels.includes(level) ? [] : nearest(level, levels, 1)
+    if (meant !== undefined) throw strangeLevel(level, meant)
     if (!made.has(`etc/runlevels/${level}`) && !lookup(tree, `etc/runlevels/${level}`))
       made.set(`etc/runlevels/${level}`, make.dir(`etc/runlevels/${level}`))
     for (const written of names) {
@@ -217,6 +222,22 @@ function openrcLevels(tree: Tree, wanted: Params['runlevels'], make: Maker): Cha
     }
   }
   return { gone, made: [...made.values()] }
+}
+
+/** `default` of `etc/runlevels/default` and of what is below it. */
+function levelOf(path: string): string {
+  return path.split('/', 3)[2] ?? ''
+}
+
+function strangeLevel(level: string, meant: string): Stage5Error {
+  return new Stage5Error(
+    'S5_STAGE_INVALID',
+    `init: the root has no runlevel ${level}, did you mean ${meant}`,
+    {
+      hint: `correct runlevels: in the profile, or make the level with files: [{path: /etc/runlevels/${level}, type: dir}]`,
+      data: { level },
+    },
+  )
 }
 
 function unknownScript(name: string, known: readonly string[]): Stage5Error {

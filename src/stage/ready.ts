@@ -1,10 +1,11 @@
 /** The line by which `stage5 boot` knows that a guest is up, said by systemd or OpenRC once their services are started. */
 import { follow } from '../tree/resolve-path.ts'
-import type { Entry, Tree } from '../tree/tree.ts'
+import type { Entry, Tree, TreePath } from '../tree/tree.ts'
 import { busyboxOf } from './busybox.ts'
 import type { Maker } from './generated.ts'
 
 const UNIT = 'stage5-ready.service'
+const UNIT_FILE = `usr/lib/systemd/system/${UNIT}`
 const SCRIPT = 'etc/init.d/stage5-ready'
 /** Where packages put the program that goes through runlevels. */
 const OPENRC = ['sbin/openrc', 'usr/bin/openrc', 'usr/sbin/openrc'] as const
@@ -24,8 +25,8 @@ export async function readyEntries(tree: Tree, line: string, make: Maker): Promi
   if (init === undefined) return []
   if (/(?:^|\/)lib\/systemd\/systemd$/.test(init))
     return [
-      await make.file(`usr/lib/systemd/system/${UNIT}`, unitText(echo)),
-      make.link(`etc/systemd/system/multi-user.target.wants/${UNIT}`, `/usr/lib/systemd/system/${UNIT}`),
+      await make.file(UNIT_FILE, unitText(echo)),
+      make.link(`etc/systemd/system/multi-user.target.wants/${UNIT}`, `/${UNIT_FILE}`),
     ]
   if (hasOpenrc(tree) && init !== busyboxOf(tree)?.path)
     return [
@@ -33,6 +34,11 @@ export async function readyEntries(tree: Tree, line: string, make: Maker): Promi
       make.link('etc/runlevels/default/stage5-ready', `/${SCRIPT}`),
     ]
   return []
+}
+
+/** Whether a name is among what {@link readyEntries} made. */
+export function isReadyEntry(path: TreePath): boolean {
+  return path === SCRIPT || path === UNIT_FILE
 }
 
 /** Started behind everything else of its runlevel. */

@@ -8,6 +8,7 @@ import { compact } from '../tree/select.ts'
 import { type Entry, type Inode, type Name, parentOf, type Tree, type TreePath } from '../tree/tree.ts'
 import { asJson, removal, withTree } from './generated.ts'
 import { linkChain } from './links.ts'
+import { isReadyEntry } from './ready.ts'
 import type { Stage, StageWorld } from './stage.ts'
 import { COMPUTED, type ComputedFacts, isLast } from './strip-computed.ts'
 
@@ -32,6 +33,8 @@ interface Params extends ComputedFacts {
   readonly known: readonly string[]
   readonly keep: readonly string[]
   readonly drop: readonly string[]
+  /** The profile says itself what its init starts. */
+  readonly starts?: true
 }
 
 /** Directories that stay however empty they are: mount points, and places that programs expect to find. */
@@ -79,9 +82,10 @@ const LASTING_OWNERS: ReadonlySet<string> = new Set(['stage:files', 'stage:servi
  */
 export const strip: Stage = {
   name: 'strip',
-  version: 1,
+  version: 2,
   pick: ({ profile, stripClasses }) => {
     const { classes, keep, drop } = profile.strip
+    const starts = profile.units.length > 0 || Object.keys(profile.runlevels).length > 0
     const unknown = classes.filter((name) => !Object.hasOwn(stripClasses, name))
     return asJson({
       classes: classes
@@ -92,6 +96,7 @@ export const strip: Stage = {
       keep,
       drop,
       timezone: profile.timezone,
+      ...(starts ? { starts } : {}),
     })
   },
   async run(input, json, world) {
@@ -112,10 +117,31 @@ export const strip: Stage = {
         params,
         world,
       })
+      mustKeepStart(removed, name, params)
       root = withTree(root, tree, removed)
     }
     return root
   },
+}
+
+/**
+ * What the init of a guest starts belongs to a class for guests that another init starts.
+ * @throws S5_STAGE_INVALID when a class takes what this profile has its init start, or the line that says it is up
+ */
+function mustKeepStart(removed: readonly Removed[], name: string, { starts, classes }: Params): void {
+  if (!classes.some(([each]) => each === name)) return
+  const lost = removed.findLast(
+    ({ path, owner }) => owner === 'stage:init' && (starts === true || isReadyEntry(path)),
+  )
+  if (!lost) return
+  throw new Stage5Error(
+    'S5_STAGE_INVALID',
+    `strip: class ${name} takes /${lost.path}, by which the init of this root starts what it should`,
+    {
+      hint: `strip: {classes: [-${name}]} in the profile, or take units: and runlevels: out of it`,
+      data: { stage: 'strip', class: name, path: lost.path },
+    },
+  )
 }
 
 /** A class without its note, which changes nothing. */

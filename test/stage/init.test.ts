@@ -4,9 +4,10 @@ import { test } from 'node:test'
 import { isStage5Error } from '../../src/base/errors.ts'
 import type { PackageFacts } from '../../src/stage/facts.ts'
 import { init } from '../../src/stage/init.ts'
+import { strip } from '../../src/stage/strip.ts'
 import { enabledLinks, fileOfUnit, parseInstall, parsePreset, presetOf } from '../../src/stage/units.ts'
 import { linksOf, SYSTEMD_FILES as FILES } from '../helpers/gpost-units.ts'
-import { profileOf, run, type Spec } from './scene.ts'
+import { profileOf, run, runOn, type Spec } from './scene.ts'
 
 const SYSTEMD: PackageFacts = {
   label: 'sys-apps/systemd_255_b1',
@@ -121,6 +122,45 @@ test('runlevels: those of OpenRC where none are, with what the profile adds and 
     /has \/etc\/init\.d\/ssh, did you mean sshd/,
   )
   await assert.rejects(run(init, {}, { runlevels }), /the root has no OpenRC/)
+  const typed = { runlevels: { defualt: ['sshd'] } }
+  await assert.rejects(run(init, OPENRC, typed), /no runlevel defualt, did you mean default/)
+  const meant = await run(init, { ...OPENRC, 'etc/runlevels/defualt': {} }, typed)
+  assert.deepEqual(linksOf(meant, 'etc/runlevels'), ['defualt/sshd -> /etc/init.d/sshd'])
+})
+
+test('a strip class does not take what the profile has its init start', async () => {
+  const stripClasses = {
+    openrc: { remove: ['/etc/init.d', '/etc/runlevels'] },
+    systemd: { remove: ['/usr/lib/systemd', '/etc/systemd'] },
+  }
+  const stripping = async (
+    root: { readonly [path: string]: Spec },
+    name: string,
+    parts: NonNullable<Parameters<typeof run>[2]>,
+    packages: readonly PackageFacts[] = [],
+  ) => {
+    const { root: made, contents } = await run(init, root, parts, { packages })
+    const classes = { strip: { classes: [name], keep: [], drop: [] } }
+    return await runOn(strip, made, contents, { ...parts, ...classes }, { stripClasses })
+  }
+  for (const [root, name, parts, lost] of [
+    [OPENRC, 'openrc', { runlevels: { default: ['sshd'] } }, 'etc/runlevels/default/sshd'],
+    [FILES, 'systemd', { units: ['sshd.service'] }, 'etc/systemd/system-preset/00-stage5.preset'],
+  ] as const)
+    await assert.rejects(stripping(root, name, parts), (error: unknown) => {
+      assert.ok(isStage5Error(error, 'S5_STAGE_INVALID'))
+      assert.match(error.message, new RegExp(`^strip: class ${name} takes /${lost}, `))
+      assert.match(error.hint ?? '', new RegExp(`classes: \\[-${name}\\]`))
+      return true
+    })
+  const boots = {
+    kernel: { wanted: true, modules: [], cmdline: [] },
+    boot: { ready: 'up', memory: 1, timeoutSeconds: 1 },
+  }
+  const alive = { ...OPENRC, 'bin/sh': 'x', 'sbin/init': 'x' }
+  await assert.rejects(stripping(alive, 'openrc', boots), /takes \/etc\/init\.d\/stage5-ready, /)
+  const aside = await stripping(FILES, 'systemd', {}, [SYSTEMD])
+  assert.deepEqual(linksOf(aside, 'etc/systemd/system'), [])
 })
 
 test('systemd and OpenRC say when a guest is up', async () => {

@@ -34,6 +34,8 @@ async function stripped(
         drop: wanted.drop ?? [],
       },
       timezone: wanted.timezone ?? 'UTC',
+      units: [],
+      runlevels: {},
     },
     stripClasses: classes,
   } as unknown as Facts
@@ -294,7 +296,7 @@ test('a class without globs takes nothing, a computed one looks at everything', 
 test('the memo key does not hold notes, nor classes that are not asked for', () => {
   const facts = (note: string): Facts =>
     ({
-      profile: { strip: { classes: ['a'], keep: [], drop: [] }, timezone: 'UTC' },
+      profile: { strip: { classes: ['a'], keep: [], drop: [] }, timezone: 'UTC', units: [], runlevels: {} },
       stripClasses: { a: { remove: ['x'], note }, b: { remove: [note] } },
     }) as unknown as Facts
   assert.equal(JSON.stringify(strip.pick(facts('one'))), JSON.stringify(strip.pick(facts('two'))))
