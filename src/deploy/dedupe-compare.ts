@@ -2,7 +2,7 @@
 import { closeSync, constants, openSync, readSync } from 'node:fs'
 import { hash } from 'node:crypto'
 import { errnoOf } from '../host/disk.ts'
-import { type FileNode, type Place, placeOf } from './dedupe-scan.ts'
+import type { FileNode, Place } from './dedupe-scan.ts'
 
 /** Files up to this size are read whole. */
 const SMALL = 1 << 16
@@ -16,7 +16,7 @@ export function comparer(isStopped: () => boolean): (nodes: readonly FileNode[])
   const second = Buffer.allocUnsafeSlow(PIECE)
   return (nodes) => {
     const { size } = nodes[0] as FileNode
-    const places = nodes.map(({ names: [name] }) => placeOf((name as FileNode['names'][number]).path))
+    const places = nodes.map(({ names: [name] }) => (name as FileNode['names'][number]).place)
     const found = size <= SMALL ? small(places, size) : large(places, size)
     return found.filter((list) => list.length > 1).map((list) => list.map((at) => nodes[at] as FileNode))
   }

@@ -3,7 +3,7 @@ import { type BigIntStats, linkSync, lstatSync, renameSync, rmSync } from 'node:
 import { threadId } from 'node:worker_threads'
 import { errnoOf } from '../host/disk.ts'
 import { comparer } from './dedupe-compare.ts'
-import { type FileNode, placeOf, TEMPORARY, type Top } from './dedupe-scan.ts'
+import { type FileNode, TEMPORARY, type Top } from './dedupe-scan.ts'
 import { journalToucher } from './dedupe-times.ts'
 
 /** Files of equal size, mode, owner, time and attributes. */
@@ -56,20 +56,20 @@ export function linker({
   }
 
   /** @returns false when the file may not have another name */
-  function replace(master: FileNode, { path, folder, group }: FileName): boolean {
+  function replace(master: FileNode, { place, folder, group }: FileName): boolean {
     touchJournal()
     const top = tops[group] as Top
     touched[folder] = 1
     touched[top.folder] = 1
     const temporary = `${top.directory}/${TEMPORARY}${process.pid}-${threadId}`
     try {
-      linkSync(placeOf((master.names[0] as FileName).path), temporary)
+      linkSync((master.names[0] as FileName).place, temporary)
     } catch (error) {
       if (errnoOf(error) === 'EMLINK') return false
       throw error
     }
     try {
-      renameSync(temporary, placeOf(path))
+      renameSync(temporary, place)
     } catch (error) {
       rmSync(temporary, { force: true })
       throw error
@@ -116,8 +116,8 @@ function isBetter(node: FileNode, other: FileNode): boolean {
 
 /** The file under its name as it was scanned; undefined when it is another one, or was touched since. */
 function unchanged(node: FileNode, at: number): BigIntStats | undefined {
-  const { path } = node.names[at] as FileName
-  const found = lstatSync(placeOf(path), { bigint: true, throwIfNoEntry: false })
+  const { place } = node.names[at] as FileName
+  const found = lstatSync(place, { bigint: true, throwIfNoEntry: false })
   if (!found || Number(found.ino) !== node.ino || Number(found.size) !== node.size) return undefined
   if (Number(found.mode) !== node.mode || Number(found.uid) !== node.uid || Number(found.gid) !== node.gid)
     return undefined

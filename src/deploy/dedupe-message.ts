@@ -1,11 +1,11 @@
 /** Buckets of files on their way to another thread: columns of numbers and one string, which cost a tenth of objects. */
 import type { Bucket } from './dedupe-link.ts'
-import type { FileNode } from './dedupe-scan.ts'
+import { byteString, type FileNode, placeOf } from './dedupe-scan.ts'
 
 export interface Packed {
   /** A bucket: size, mode, uid, gid, mtime, files; each file: inode, ctime, links, usage, shared, names; each name: folder, group. */
   readonly numbers: Float64Array
-  /** Of the names in order, ended by NUL each. */
+  /** Of the names in order, byte strings, ended by NUL each. */
   readonly paths: string
 }
 
@@ -17,9 +17,9 @@ export function pack(buckets: readonly Bucket[]): Packed {
     numbers.push(size, mode, uid, gid, mtimeMs, bucket.length)
     for (const { ino, ctimeMs, nlink, usage, isShared, names } of bucket) {
       numbers.push(ino, ctimeMs, nlink, usage, isShared ? 1 : 0, names.length)
-      for (const { path, folder, group } of names) {
+      for (const { place, folder, group } of names) {
         numbers.push(folder, group)
-        paths += `${path}\0`
+        paths += `${typeof place === 'string' ? place : byteString(place)}\0`
       }
     }
   }
@@ -40,7 +40,7 @@ export function unpack({ numbers, paths }: Packed): Bucket[] {
       const names: FileNode['names'] = []
       for (let left = next(); left > 0; left--) {
         const end = paths.indexOf('\0', from)
-        names.push({ path: paths.slice(from, end), folder: next(), group: next() })
+        names.push({ place: placeOf(paths.slice(from, end)), folder: next(), group: next() })
         from = end + 1
       }
       bucket.push({ ino, size, mode, uid, gid, mtimeMs, ctimeMs, nlink, usage, isShared, names })

@@ -6,8 +6,8 @@ import type { Report } from '../base/events.ts'
 export type Place = string | Buffer
 
 export interface FileName {
-  /** Absolute, a byte string. */
-  readonly path: string
+  /** Absolute. */
+  readonly place: Place
   /** Number of the folder that it lies in, in `Scan.folders`; -1 in a store. */
   readonly folder: number
   /** Number of the argument. */
@@ -113,7 +113,7 @@ export function scanFolders(
         const stats = lstatSync(place)
         if (stats.size === 0 || !stats.isFile()) continue
         count.files++
-        const name = { path, folder: number, group }
+        const name = { place, folder: number, group }
         const known = byNumber.get(stats.ino)
         if (known) {
           known.names.push(name)
@@ -137,13 +137,14 @@ export function scanFolders(
     const folder = byteString(directory)
     for (const file of files) {
       const path = `${folder}/${file}`
-      const stats = lstatSync(placeOf(path), { throwIfNoEntry: false })
+      const place = placeOf(path)
+      const stats = lstatSync(place, { throwIfNoEntry: false })
       if (!stats?.isFile() || stats.size === 0) continue
       const known = nodes.get(stats.dev)?.get(stats.ino)
       if (known) known.isShared = true
       else {
         const group = directories.length + at
-        const node = { ...nodeOf(stats, { path, folder: -1, group }), isShared: true }
+        const node = { ...nodeOf(stats, { place, folder: -1, group }), isShared: true }
         buckets.get(keyOf(stats))?.push(node)
       }
     }
@@ -174,8 +175,8 @@ export function placeOf(path: string): Place {
   return ASCII.test(path) ? path : Buffer.from(path, 'latin1')
 }
 
-function byteString(directory: string): string {
-  return Buffer.from(directory).toString('latin1')
+export function byteString(place: Place): string {
+  return (typeof place === 'string' ? Buffer.from(place) : place).toString('latin1')
 }
 
 /** A second name of some file that a killed run could not put in its place. */

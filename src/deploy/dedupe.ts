@@ -9,7 +9,7 @@ import type { Report } from '../base/events.ts'
 import { diskError } from '../host/disk.ts'
 import type { Xattr } from '../tree/tree.ts'
 import type { Bucket, Setting } from './dedupe-link.ts'
-import { type FileNode, type Scan, scanFolders, type Shared } from './dedupe-scan.ts'
+import { byteString, type FileNode, type Scan, scanFolders, type Shared, type Top } from './dedupe-scan.ts'
 import { openThreads, type Threads } from './dedupe-threads.ts'
 import { findUnmended, openFolderTimes } from './dedupe-times.ts'
 
@@ -90,12 +90,12 @@ async function linkAll(
   const times = openFolderTimes(journals, scan.folders)
   const remember = (some: readonly Bucket[]): void => {
     if (dryRun) return
-    const names = some.flatMap((bucket) => bucket.flatMap((node) => node.names))
-    times.remember(
-      names.flatMap(({ folder, group }) =>
-        folder < 0 ? [] : [folder, (scan.groups[group] as Scan['groups'][number]).folder],
-      ),
-    )
+    const numbers = new Set<number>()
+    for (const bucket of some)
+      for (const { names } of bucket)
+        for (const { folder, group } of names)
+          if (folder >= 0) numbers.add(folder).add((scan.groups[group] as Top).folder)
+    times.remember(numbers)
   }
   let done = 0
   let toShared = 0
@@ -129,6 +129,6 @@ async function linkAll(
 function splitByXattrs(buckets: readonly Bucket[], xattrs: Attributes): readonly Bucket[] {
   if (xattrs.size === 0) return buckets
   const key = ({ names: [name] }: FileNode): string =>
-    JSON.stringify(xattrs.get((name as FileNode['names'][number]).path) ?? [])
+    JSON.stringify(xattrs.get(byteString((name as FileNode['names'][number]).place)) ?? [])
   return buckets.flatMap((bucket) => [...Map.groupBy(bucket, key).values()].filter((list) => list.length > 1))
 }
