@@ -13,8 +13,8 @@ export interface BinhostFacts {
   readonly files: readonly { readonly file: string; readonly text: string }[]
   /** Words of PORTAGE_BINHOST. */
   readonly variable: string
-  /** FEATURES has binpkg-request-signature. */
-  readonly requiresSignatures: boolean
+  /** Of make.conf, the last of each name. */
+  readonly features: ReadonlySet<string>
   /** Path of the keyring that Portage checks with. */
   readonly keyring: string
 }
@@ -26,7 +26,7 @@ export interface BinhostFacts {
  */
 export function importBinhosts(
   name: string,
-  { files, variable, requiresSignatures, keyring }: BinhostFacts,
+  { files, variable, features, keyring }: BinhostFacts,
   problems: string[],
 ): readonly ImportedRepository[] {
   const { repositories, problems: found } = parseBinrepos(files, {
@@ -37,7 +37,9 @@ export function importBinhosts(
   })
   problems.push(...found.map((problem) => `binrepos.conf: ${problem}`))
   const binhosts = [...repositories, ...binhostsOfVariable(variable, repositories)]
-  const isVerified = (binhost: Binrepo): boolean => requiresSignatures || binhost.verifySignature
+  const isVerified = (binhost: Binrepo): boolean =>
+    features.has('binpkg-request-signature') ||
+    (binhost.verifySignature && !features.has('binpkg-ignore-signature'))
   const groups = [
     { list: binhosts.filter(isVerified), policy: `keyring: [${quoted(keyring)}]\n` },
     { list: binhosts.filter((one) => !isVerified(one)), policy: 'signatures: "off"\n' },

@@ -184,7 +184,7 @@ export function importPortage(
         text,
       })),
       variable: variables.get('PORTAGE_BINHOST') ?? '',
-      requiresSignatures: wordsOf('FEATURES').includes('binpkg-request-signature'),
+      features: new Set(lastOf(wordsOf('FEATURES'))),
       keyring: `${folder}/gnupg/pubring.kbx`,
     },
     left,

@@ -122,7 +122,11 @@ async function fromPortage(
         return false
       })
     const binhost = { ...repository, include: atoms('include'), exclude: atoms('exclude'), index: '' }
-    return sourceOf(spec, binhost, trustOf(policyOf(gentoo, repository), keyring))
+    return sourceOf(
+      spec,
+      binhost,
+      trustOf(policyOf(gentoo, repository, variables.get('FEATURES') ?? ''), keyring),
+    )
   })
 }
 
@@ -146,8 +150,13 @@ function patternOf(text: string): Atom {
   return parseEbuildAtom(text, { kind: 'pattern' })
 }
 
-function policyOf(gentoo: GentooSpec, { verifySignature }: Binrepo): SignaturePolicy {
+/** What the repository file says, then FEATURES, then binrepos.conf. @see make.conf(5): binpkg-request-signature */
+function policyOf(gentoo: GentooSpec, { verifySignature }: Binrepo, features: string): SignaturePolicy {
   if (gentoo.isPolicyWritten) return gentoo.signatures
+  const found = features.split(/\s+/)
+  const isSet = (name: string): boolean => found.lastIndexOf(name) > found.lastIndexOf(`-${name}`)
+  if (isSet('binpkg-request-signature')) return 'require'
+  if (isSet('binpkg-ignore-signature')) return 'off'
   return verifySignature ? 'require' : 'off'
 }
 

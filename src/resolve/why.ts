@@ -115,20 +115,23 @@ function verdict(
   const hidden = choice.hidden(pkg)
   if (hidden) return { kind: hidden.kind, because: [printHidden(hidden)] }
   const outcome = problem.solve([problem.variableOf(pkg) * 2], UNBOUNDED)
+  const wanted = choice.wanted.find(({ atom }) => atom.name === pkg.name)
+  const mismatch = wanted && rejectionText(choice, wanted.atom, pkg)
+  const other: Pick<WhyNot, 'kind' | 'because'> | undefined =
+    wanted && mismatch !== undefined
+      ? {
+          kind: 'request',
+          because: [`the profile asks for ${wanted.text} (${printWhere(wanted.where)}), this is ${mismatch}`],
+        }
+      : undefined
   if (outcome.status === 'refused') {
-    const wanted = choice.wanted.find(({ atom }) => atom.name === pkg.name)
-    const mismatch = wanted && rejectionText(choice, wanted.atom, pkg)
-    if (wanted && mismatch !== undefined)
-      return {
-        kind: 'request',
-        because: [`the profile asks for ${wanted.text} (${printWhere(wanted.where)}), this is ${mismatch}`],
-      }
+    if (other) return other
     const reasons = explain(problem, choice, catalog, outcome.facts, outcome.assumptions)
     const builds = buildsOf(reasons).map((build) => `a build is missing: ${buildCommand(build)}`)
     return { kind: 'conflict', because: [...reasons.map(({ text }) => text), ...builds] }
   }
   const peer = [...chosen].find((other) => other.name === pkg.name && other.slot === pkg.slot)
-  if (!peer) return { kind: 'unneeded', because: ['nothing in the profile needs it'] }
+  if (!peer) return other ?? { kind: 'unneeded', because: ['nothing in the profile needs it'] }
   return { kind: 'outranked', because: [`${titleOf(peer)} is preferred${peerReason(peer, pkg)}`] }
 }
 

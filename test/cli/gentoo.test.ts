@@ -294,3 +294,18 @@ test('lock --import writes a profile, and never over another one', async (t) => 
     /expected a name/,
   )
 })
+
+test('FEATURES of make.conf decide whether imported binhosts are verified, as they do for Portage', () => {
+  const policies = (features: string, verify: string): string[] =>
+    importPortage(
+      new Map([
+        ['make.conf', `FEATURES="${features}"\n`],
+        ['binrepos.conf/a', `[a]\nsync-uri = https://host/x\nverify-signature = ${verify}\n`],
+      ]),
+    ).repositories.map(({ text }) => (/^keyring:/m.test(text) ? 'require' : 'off'))
+  assert.deepEqual(policies('getbinpkg', 'true'), ['require'])
+  assert.deepEqual(policies('getbinpkg', 'false'), ['off'])
+  assert.deepEqual(policies('binpkg-request-signature', 'false'), ['require'])
+  assert.deepEqual(policies('binpkg-request-signature -binpkg-request-signature', 'false'), ['off'])
+  assert.deepEqual(policies('binpkg-ignore-signature', 'true'), ['off'])
+})

@@ -662,6 +662,18 @@ test('signatures of a binhost, by policy', { skip: keys ? false : 'needs gpg and
     await reasonOf(machine.repository.pin!(locked(found.packages[0] as Package), signal)),
     'accepted',
   )
+  for (const [features, verify, policy] of [
+    ['getbinpkg binpkg-request-signature', 'false', 'require'],
+    ['binpkg-request-signature -binpkg-request-signature', 'false', 'off'],
+    ['binpkg-ignore-signature', 'true', 'off'],
+  ] as const) {
+    writeFileSync(join(root, 'etc/portage/make.conf'), `FEATURES="${features}"\n`)
+    writeFileSync(
+      join(root, 'etc/portage/binrepos.conf'),
+      `[a]\nsync-uri = ${folder}/signed\nverify-signature = ${verify}\n`,
+    )
+    assert.equal(await open(scratch(t), { from: 'binrepos' }, { root }).repository.policy!(), policy)
+  }
 })
 
 test('a builder of packages makes indexes that are read in any compression', async (t) => {

@@ -1,6 +1,8 @@
 /** What the requirements of resolving Gentoo packages say beside the main rules: one question each. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { universeOf } from '../../src/resolve/universe.ts'
+import { whyNot } from '../../src/resolve/why.ts'
 import { ask, stanzas, type Stanzas, told, universeJson } from '../helpers/ask.ts'
 
 const bare = {}
@@ -229,4 +231,54 @@ test('no build is proposed that would be refused again: flags against the profil
   const built = ask('dev-lang/php[apache2]', other)
   assert.deepEqual(built.builds, ['USE="apache2" emerge --buildpkgonly =dev-lang/php-8'])
   assert.deepEqual(ask('=dev-lang/php-8-7', packages).builds, [])
+})
+
+test('why-not has a reason of its own for version, flag, slot, sub-slot, keyword, mask, licence and blocker', () => {
+  const lib = { KEYWORDS: 'amd64', SLOT: '0/2' }
+  const reasons = (
+    atoms: string,
+    packages: Stanzas,
+    name: string,
+    config: { readonly [key: string]: unknown } = {},
+  ): string[] => {
+    const { input, indexes } = universeOf(universeJson(atoms, packages, config), () => assert.fail())
+    return whyNot(input, indexes, name).map(
+      ({ pkg, kind, because }) => `${pkg} ${kind}: ${because.join('; ')}`,
+    )
+  }
+  const two: Stanzas = { 'l/b-2': lib, 'l/b-1': { SLOT: '0/1' } }
+  const first = (...question: Parameters<typeof reasons>): string => reasons(...question)[0] ?? ''
+  assert.match(first('<l/b-2', two, 'l/b'), /^l\/b-2 request: .*asks for <l\/b-2 .*this is version 2$/)
+  assert.match(first('l/b:0/1', two, 'l/b'), /^l\/b-2 request: .*this is slot 0\/2$/)
+  assert.match(
+    first('a/x', { ...two, 'a/x-1': { RDEPEND: 'l/b:0/1=' } }, 'l/b'),
+    /^l\/b-2 conflict: .*a\/x-1 needs l\/b:0\/1=: l\/b-1, not l\/b-2 \(slot 0\/2\); only one build of l\/b/,
+  )
+  assert.match(
+    first('l/c:1', { 'l/c-2': bare, 'l/c-1': { SLOT: '1' } }, 'l/c'),
+    /^l\/c-2 request: .*this is slot 0$/,
+  )
+  const flags: Stanzas = { 'l/b-2': { IUSE: 'f' } }
+  const wants = { respectUse: 'listed', packageUse: [{ atom: 'l/b', use: ['f'] }] }
+  assert.equal(first('l/b', flags, 'l/b', wants), 'l/b-2 use: lacks USE=f')
+  assert.match(
+    first('l/b', { 'l/b-2': { KEYWORDS: '~amd64' } }, 'l/b'),
+    /^l\/b-2 keyword: keyword ~amd64, acc/,
+  )
+  assert.match(
+    first('l/b', two, 'l/b', { packageMask: ['>=l/b-2'] }),
+    /^l\/b-2 mask: masked by >=l\/b-2 \(packageMask:1:1\)$/,
+  )
+  assert.equal(
+    first('l/b', { 'l/b-2': { LICENSE: 'X' } }, 'l/b', { acceptLicense: ['MIT'] }),
+    'l/b-2 license: licence X is not accepted',
+  )
+  assert.match(
+    first('a/x', { 'a/x-1': { RDEPEND: '!l/b' }, 'l/b-2': bare }, 'l/b'),
+    /^l\/b-2 conflict: .*a\/x-1 excludes l\/b: that is l\/b-2$/,
+  )
+  assert.deepEqual(reasons('l/b', { 'l/b-2#1': { BUILD_TIME: '1' }, 'l/b-2#2': { BUILD_TIME: '2' } }, 'b'), [
+    'l/b-2#2 chosen: it is chosen',
+    'l/b-2#1 outranked: l/b-2#2 is preferred: built later',
+  ])
 })
