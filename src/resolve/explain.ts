@@ -284,7 +284,28 @@ function flagSummary(
       for (const test of why.tests) tests.add(plainTest(printUseTest(test)))
   const count = builds.length === 1 ? '1 build' : `${builds.length} builds`
   const states = builds.map(([pkg]) => printFlags(pkg) || 'no flags')
-  return `no build of ${atom.name} has USE=${[...tests].join(' ')} (${count}: ${listed(states, 'and')})`
+  const text = `no build of ${atom.name} has USE=${[...tests].join(' ')} (${count}: ${listed(states, 'and')})`
+  return (
+    text +
+    unknownFlags(
+      [...tests].map(flagOf),
+      builds.map(([pkg]) => pkg),
+    )
+  )
+}
+
+/** Flags that no build knows, with those they may be meant for; '' where all are known. */
+function unknownFlags(flags: readonly string[], builds: readonly Package[]): string {
+  const known = new Set(builds.flatMap((pkg) => [...(pkg.gentoo?.ownFlags ?? pkg.iuse)]))
+  const unknown = flags.filter((flag) => !known.has(flag) && builds.every(({ iuse }) => !iuse.includes(flag)))
+  if (unknown.length === 0) return ''
+  const near = unknown.flatMap((flag) => nearest(flag, known, 1))
+  return `; none knows ${listed(unknown, 'or')}${near.length > 0 ? `, perhaps ${listed(near, 'or')}` : ''}`
+}
+
+/** Of a test as it is written: `fpm` of `!fpm=`, `-fpm(+)`. */
+function flagOf(written: string): string {
+  return written.replace(/^[-!]/, '').replace(/[=?]$|\([+-]\)[=?]?$/, '')
 }
 
 function because(why: ReturnType<typeof rejection>, atom: Atom, pkg: Package): string {

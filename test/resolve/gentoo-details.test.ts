@@ -233,6 +233,18 @@ test('no build is proposed that would be refused again: flags against the profil
   assert.deepEqual(ask('=dev-lang/php-8-7', packages).builds, [])
 })
 
+test('a flag that no build knows is told, with the one it may be meant for', () => {
+  const packages: Stanzas = {
+    'dev-lang/php-8#1': { IUSE: 'apache2 fpm' },
+    'dev-lang/php-8#2': { IUSE: 'fpm' },
+  }
+  const told = (use: string): string => ask(`dev-lang/php[${use}]`, packages).message
+  assert.match(told('fmp'), /USE=fmp \(2 builds: .*\); none knows fmp, perhaps fpm\n/)
+  assert.match(told('-fmp'), /none knows fmp, perhaps fpm\n/)
+  assert.match(told('unheard'), /none knows unheard\n/)
+  assert.doesNotMatch(told('fpm'), /none knows/)
+})
+
 test('why-not has a reason of its own for version, flag, slot, sub-slot, keyword, mask, licence and blocker', () => {
   const lib = { KEYWORDS: 'amd64', SLOT: '0/2' }
   const reasons = (
