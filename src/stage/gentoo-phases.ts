@@ -1,9 +1,6 @@
 /** Which merge phases of Gentoo packages need no word: stages do their work, or there is no work in a fresh root. */
 
-/**
- * Packages whose phases are replaced as a whole, and which stages do their work. Of systemd neither the hardware database
- * nor the message catalog is compiled: udev and journalctl do without.
- */
+/** Packages whose phases are replaced as a whole: which stages do their work, and what is left undone. */
 const PACKAGES: { readonly [name: string]: string } = {
   'acct-group/*': 'users',
   'acct-user/*': 'users, acct',
@@ -13,11 +10,13 @@ const PACKAGES: { readonly [name: string]: string } = {
   'dev-lang/php': 'eselect',
   'sys-apps/baselayout': 'baselayout, users',
   'sys-apps/openrc': 'init',
-  'sys-apps/systemd': 'init, users',
+  'sys-apps/systemd': 'init, users (udev and journalctl do without hardware database and message catalog)',
   'sys-apps/sysvinit': 'nothing, as no init runs that would have to start anew',
   'sys-devel/binutils': 'nothing, as no linker is chosen in a guest',
+  'sys-devel/binutils-config': 'nothing, as no linker is chosen in a guest',
   'sys-devel/gcc': 'envd',
-  'sys-libs/glibc': 'ldcache, etc',
+  'sys-devel/gcc-config': 'envd',
+  'sys-libs/glibc': 'ldcache, etc (no locale is compiled: C, POSIX and C.UTF-8 are in the library)',
 }
 
 /** Eclasses that export a merge phase which stages replace, or which only looks or speaks. */

@@ -65,6 +65,13 @@ const MUTANTS: readonly Mutant[] = [
   },
   { file: 'pkg/deb-version.ts', search: '< ', replace: '> ', tests: 'test/pkg/*.test.ts' },
   { file: 'stage/clamp.ts', search: '>', replace: '<', tests: 'test/stage/*.test.ts' },
+  { file: 'stage/php-links.ts', search: ') < 0', replace: ') > 0', tests: 'test/stage/gentoo.test.ts' },
+  {
+    file: 'stage/strip.ts',
+    search: "owner === 'stage:init'",
+    replace: "owner === ''",
+    tests: 'test/stage/init.test.ts',
+  },
   { file: 'format/xpak.ts', search: 'values.has(name)', replace: 'false', tests: UNPACK_GENTOO },
   { file: 'format/xpak.ts', search: 'total > dataLength', replace: 'false', tests: UNPACK_GENTOO },
   { file: 'format/gpkg.ts', search: 'above !== directory', replace: 'false', tests: UNPACK_GENTOO },
