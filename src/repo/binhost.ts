@@ -156,7 +156,7 @@ export function openBinhost(spec: RepositorySpec, world: RepositoryWorld): Repos
     await download(pkg, fresh, sums, signal)
     const { verifyGentoo } = await import('./unpack-gentoo.ts')
     try {
-      await verifyGentoo(fresh, { label: labelOf(pkg), signal, trust })
+      await verifyGentoo(fresh, { label: labelOf(pkg), path: pkg.file.path, signal, trust })
     } catch (error) {
       await rm(fresh, { force: true })
       throw error

@@ -1,4 +1,5 @@
 /** A Gentoo package of either form: told apart by its first bytes, as Portage does, or by its name. */
+import { posix } from 'node:path'
 import type { Bodies } from '../tree/bodies.ts'
 import type { Unpacked } from '../tree/unpacked.ts'
 import { checkTrust, type Trust } from './package-trust.ts'
@@ -19,20 +20,27 @@ export function unpackGentoo(file: string, bodies: Bodies, options: GentooOption
 
 /**
  * What can be said of a package without unpacking it: whole in its form, and signed as it must be.
+ * @param options `path`: where the index has it, for messages
  * @throws S5_ARCHIVE_REFUSED, S5_SIGNATURE_BAD
  */
 export function verifyGentoo(
   file: string,
-  options: { readonly label: string; readonly signal: AbortSignal; readonly trust: Trust },
+  options: {
+    readonly label: string
+    readonly path: string
+    readonly signal: AbortSignal
+    readonly trust: Trust
+  },
 ): Promise<void> {
-  const { label, signal, trust } = options
-  return withSource(file, label, (source) =>
-    refusing(source, options, async (name) => {
+  const { label, path, signal, trust } = options
+  return withSource(file, label, (opened) => {
+    const source: RandomSource = { ...opened, name: posix.basename(path) }
+    return refusing(source, options, async (name) => {
       if (await isGpkg(source)) return void (await verifyGpkg(source, name, signal, trust))
       checkTrust(trust, false, name)
       await readXpak(source, name)
-    }),
-  )
+    })
+  })
 }
 
 /**

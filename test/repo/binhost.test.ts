@@ -489,6 +489,10 @@ test('a package that lies in its form is refused when it is pinned', async (t) =
   const opened = open(folder, { uri: folder })
   const [demo] = (await opened.index()).packages as [Package]
   assert.equal(await reasonOf(opened.repository.pin!(locked(demo), signal)), 'S5_ARCHIVE_REFUSED magic')
+  await assert.rejects(
+    opened.repository.pin!(locked(demo), signal),
+    /^Stage5Error: app-misc\/demo_1\.0_b1 \(demo-1\.0-1\.gpkg\.tar\): magic: /,
+  )
   assert.deepEqual(readdirSync(join(folder, 'cache/packages')), [])
 })
 
