@@ -8,7 +8,6 @@ import type { Report } from '../base/events.ts'
 import type { Limit } from '../base/limit.ts'
 import type { Fetcher } from '../host/fetch.ts'
 import type { Repository } from '../repo/repository.ts'
-import { loadRepository } from '../resolve/load-repository.ts'
 import type { Listed, ListDirectory, ReadFile } from '../resolve/project.ts'
 import { now } from '../host/clock.ts'
 import type { Store } from '../store/store.ts'
@@ -89,6 +88,7 @@ export function openWorld(options: WorldOptions, report: Report, signal: AbortSi
   }
 
   async function openRepository(name: string): Promise<Repository> {
+    const { loadRepository } = await import('../resolve/load-repository.ts')
     const spec = await loadRepository(name, read, list, locate)
     const opened = await openTheStore()
     const { openFetcher } = await import('../host/fetch.ts')

@@ -9,13 +9,10 @@ import { treeDigest } from '../../tree/text.ts'
 import type { Tree } from '../../tree/tree.ts'
 import { checkRoot } from '../check-root.ts'
 import { type Command, type Result, textOption, type Words } from '../command.ts'
-import { compose, plan } from '../flow.ts'
 import { generationNamed, rootOf } from '../generations.ts'
 import { keep, keepProject } from '../kept.ts'
-import { settledLock, writeLock } from '../lock-file.ts'
 import { readManifest } from '../manifest.ts'
 import { isProtection, protect, type Protection, PROTECTIONS, refuseUnsupported } from '../protect.ts'
-import { loadRecipe } from '../recipe.ts'
 import { mebibytes } from '../render/progress.ts'
 import { timed } from '../timed.ts'
 import { shownPath, type World } from '../world.ts'
@@ -85,12 +82,11 @@ async function make(
   const store = await world.store()
   await mkdir(dirname(directory), { recursive: true })
   await refuseUnsupported(protection, store, directory)
-  const tree = await treeOfWord(world, what)
+  const { tree, root } = await rootOfWord(world, what)
   const how = words.options['copy'] === true || protection === 'reflink' ? 'copy' : 'link'
   const done = await timed(world, 'checkout', () =>
     checkOut(store, tree, directory, { how, signal: world.signal, report: world.report }),
   )
-  const root = treeDigest(tree)
   await keepProject(world)
   await keep(store, 'root', directory, root)
   await protect(protection, directory, tree, world.signal)
@@ -106,8 +102,14 @@ async function make(
   }
 }
 
+interface Stored {
+  readonly tree: Tree
+  /** Of the tree. */
+  readonly root: Digest
+}
+
 /** The root of a build as it was emitted, or of a profile as it is locked. */
-async function treeOfWord(world: World, what: string): Promise<Tree> {
+async function rootOfWord(world: World, what: string): Promise<Stored> {
   const path = resolve(world.directory, what)
   if ((await stat(path).catch(() => undefined))?.isDirectory()) {
     const { root, image } = await readManifest(path)
@@ -118,16 +120,27 @@ async function treeOfWord(world: World, what: string): Promise<Tree> {
     const { line, name } = generation
     return await storedTree(world, await rootOf(world, generation), `${line}/${name}`, line)
   }
-  const recipe = await loadRecipe(world, what)
-  const composed = await compose(world, recipe, (await settledLock(world, recipe.profile, plan)).lock)
-  if (!world.options.locked) await writeLock(world, composed.lock)
-  return composed.root.tree
+  const tree = await composed(world, what)
+  return { tree, root: treeDigest(tree) }
+}
+
+/** Reads what composes roots only where one is composed: it is half of stage5. */
+async function composed(world: World, profile: string): Promise<Tree> {
+  const [{ compose, plan }, { settledLock, writeLock }, { loadRecipe }] = await Promise.all([
+    import('../flow.ts'),
+    import('../lock-file.ts'),
+    import('../recipe.ts'),
+  ])
+  const recipe = await loadRecipe(world, profile)
+  const made = await compose(world, recipe, (await settledLock(world, recipe.profile, plan)).lock)
+  if (!world.options.locked) await writeLock(world, made.lock)
+  return made.root.tree
 }
 
 /** @throws S5_STORE_DAMAGED */
-async function storedTree(world: World, root: Digest, name: string, profile: string): Promise<Tree> {
+async function storedTree(world: World, root: Digest, name: string, profile: string): Promise<Stored> {
   try {
-    return await (await world.store()).loadTree(root)
+    return { tree: await (await world.store()).loadTree(root), root }
   } catch (cause) {
     throw new Stage5Error('S5_STORE_DAMAGED', `the store has not all files of ${name}`, {
       cause,
