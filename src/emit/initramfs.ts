@@ -39,8 +39,8 @@ export interface InitramfsArea {
 
 /** The busybox applets that `stages/boot/init` calls. */
 export const INIT_APPLETS: readonly string[] = (
-  'cat chmod chown cp cttyhack dd dmesg findfs grep gzip halt head hexdump insmod mkdir mke2fs mount mv poweroff ' +
-  'reboot rm rmdir sed setsid sh sleep stat switch_root sync tail tr umount usleep'
+  'cat chmod chown cp cttyhack dd dmesg findfs grep gzip halt head hexdump insmod losetup mkdir mke2fs mount mv ' +
+  'poweroff reboot rm rmdir sed setsid sh sleep stat switch_root sync tail tr umount usleep'
 ).split(' ')
 
 /**

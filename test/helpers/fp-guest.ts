@@ -98,7 +98,7 @@ export interface Said {
 export interface PullGuest {
   readonly state: (name: string) => string
   readonly base: (generation: string) => string
-  readonly run: (action: 'once' | 'boot' | 'healthy' | 'status', more?: string) => Promise<Said>
+  readonly run: (action: 'once' | 'boot' | 'start' | 'healthy' | 'status', more?: string) => Promise<Said>
 }
 
 /** A guest that has busybox and one verifier and nothing else. */

@@ -1,6 +1,6 @@
 /** The agent in a guest: what it takes, in which order, and everything that it must refuse. Real busybox, signify, openssl. */
 import assert from 'node:assert/strict'
-import { readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import { digestOf, hexOf } from '../../src/base/digest.ts'
@@ -137,6 +137,29 @@ test('a trial that never becomes good is given up after its tries, and never tak
   pointTo(s.web, third)
   await s.guest.run('once')
   assert.equal(s.guest.state('trial'), third)
+})
+
+test('a start clears what a power cut left behind: process numbers come again', async (t) => {
+  if (!needsTools(t)) return
+  await using s = await scene()
+  const left = join(s.folder, 'web-1/state/tmp.376')
+  mkdirSync(left)
+  writeFileSync(join(left, 'delta'), 'half of it')
+  assert.match((await s.guest.run('boot')).stdout, new RegExp(`slots/${s.first}$`))
+  assert.ok(!existsSync(left))
+})
+
+test('a trial that cannot be gone over to is not called good by the base that goes on', async (t) => {
+  if (!needsTools(t)) return
+  await using s = await scene()
+  const second = addGeneration(s.web, 2, 'the second image')
+  pointTo(s.web, second)
+  await s.guest.run('once')
+  const started = await s.guest.run('start')
+  assert.equal(started.code, 1)
+  assert.match(started.stderr, /no generation could be started: this base goes on/)
+  await s.guest.run('healthy')
+  assert.deepEqual([s.guest.state('good'), s.guest.state('trial')], [s.first, second])
 })
 
 test('openssl verifies as signify does', async (t) => {
