@@ -242,6 +242,7 @@ test('bash becomes sh where nobody is; python-exec is passed over where it is no
     'usr/bin/other': { link: '../lib/python-exec/python-exec2' },
     'usr/lib/python-exec/python3.9/tool': 'x',
     'usr/lib/python-exec/python3.12/tool': 'x',
+    'usr/lib/python-exec/python3.13/tool': 'of a Python that the root has not',
     'usr/lib/python-exec/python3.12/python3': { link: '../../../bin/python3.12' },
     'usr/lib/python-exec/python3.11/python3': { link: '../../../bin/python3.11' },
   }
@@ -262,6 +263,14 @@ test('bash becomes sh where nobody is; python-exec is passed over where it is no
   )
   assert.equal(target(wrapped.inode('usr/bin/sh')), 'dash')
   assert.equal(target(wrapped.inode('usr/bin/tool')), '../lib/python-exec/python-exec2')
+  const whole = { ...root, 'usr/lib/python-exec/python-exec2': 'x' }
+  const toolOf = async (strip: { drop: readonly string[]; keep: readonly string[] }) =>
+    target(
+      (await run(eselect, whole, { strip: { classes: [], ...strip } }, { packages })).inode('usr/bin/tool'),
+    )
+  const drop = ['/usr/lib/python-exec/python-exec2*']
+  assert.equal(await toolOf({ drop, keep: [] }), '/usr/lib/python-exec/python3.12/tool')
+  assert.equal(await toolOf({ drop, keep: drop }), '../lib/python-exec/python-exec2')
 })
 
 test("PHP's newest slot stands behind the usual name of each SAPI that it has", async () => {
