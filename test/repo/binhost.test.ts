@@ -51,7 +51,7 @@ interface Opened {
 function open(
   cache: string,
   gentoo: Partial<GentooSpec> & { uri?: string },
-  world: { offline?: boolean; now?: number; root?: string } = {},
+  world: { offline?: boolean; now?: number; root?: string; builder?: string[] } = {},
 ): Opened {
   const { uri, ...rest } = gentoo
   const spec: RepositorySpec = {
@@ -64,6 +64,7 @@ function open(
     checkValidUntil: true,
     url: '',
     file: join(cache, 'repos/gentoo.yaml'),
+    ...(world.builder && { builder: world.builder }),
     gentoo: {
       from: 'listed',
       config: '/etc/portage',
@@ -344,6 +345,26 @@ test('a frozen binhost is asked once', async (t) => {
   for (let turn = 0; turn < 2; turn++)
     await open(root, { from: 'binrepos', config: join(root, 'a.conf') }, { now: NOW + turn * 9e6 }).index()
   assert.equal(site.requests.length, 1)
+})
+
+test('a folder without an index has no packages yet where a builder makes them', async (t) => {
+  const folder = scratch(t)
+  const uri = join(folder, 'pkgdir')
+  const builder = ['true']
+  assert.equal(await reasonOf(open(folder, { uri }).index()), 'S5_FETCH_FAILED 404')
+  const packagesNow = async (): Promise<string[]> => names(await open(folder, { uri }, { builder }).index())
+  assert.deepEqual(await packagesNow(), [])
+  writeBinhost(uri, { packages: [DEMO] })
+  assert.deepEqual(await packagesNow(), ['app-misc/demo-1.0'])
+  rmSync(uri, { recursive: true })
+  assert.deepEqual(await packagesNow(), [], 'what was cleared away is no older index')
+  writeBinhost(uri, { packages: [OTHER], header: { TIMESTAMP: String(BINHOST_TIME - 9) } })
+  const older = open(folder, { uri }, { builder })
+  assert.equal(
+    await reasonOf(older.index()),
+    'S5_INDEX_REFUSED rollback',
+    'what was accepted before is remembered',
+  )
 })
 
 test('an endless TTL keeps an index for a day', async (t) => {

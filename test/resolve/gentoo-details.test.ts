@@ -227,10 +227,11 @@ test('no build is proposed that would be refused again: flags against the profil
     assert.match(message, /USE=apache2 of dev-lang\/php is against the profile, which wants USE=-apache2/)
     assert.deepEqual(builds, [])
   }
-  const other: Stanzas = { 'dev-lang/php-8#1': { IUSE: 'apache2' } }
+  const other: Stanzas = { 'dev-lang/php-8#1': { IUSE: 'apache2 fpm' } }
   const built = ask('dev-lang/php[apache2]', other)
   assert.deepEqual(built.builds, ['USE="apache2" emerge --buildpkgonly =dev-lang/php-8'])
-  assert.deepEqual(ask('=dev-lang/php-8-7', packages).builds, [])
+  const fpm = { respectUse: 'listed', packageUse: [{ atom: 'dev-lang/php', use: ['fpm'] }] }
+  assert.deepEqual(ask('=dev-lang/php-8-1', other, fpm).builds, [])
 })
 
 test('a flag that no build knows is told, with the one it may be meant for', () => {

@@ -21,6 +21,7 @@ const TREE = 'test/tree/*.test.ts'
 const FLEET = 'test/fleet/{rules,waves,rollout}.test.ts'
 const UNPACK_GENTOO = 'test/repo/unpack-gentoo.test.ts'
 const BINHOST = 'test/repo/binhost.test.ts'
+const DETAILS = 'test/resolve/gentoo-details.test.ts'
 const FLEETLOCK = 'test/deploy/fleetlock.test.ts'
 const WIRE = 'test/engine/etcd-wire.test.ts'
 const SQLITE = 'test/engine/sqlite.test.ts'
@@ -108,6 +109,49 @@ const MUTANTS: readonly Mutant[] = [
     search: 'if (identities.has(identity)) continue',
     replace: '',
     tests: BINHOST,
+  },
+  {
+    file: 'repo/binhost-index.ts',
+    search: 'if (isKept || isEmpty) return',
+    replace: 'if (isKept) return',
+    tests: BINHOST,
+  },
+  {
+    file: 'repo/binhost-index.ts',
+    search: ' && !isEmpty) checkTimes',
+    replace: ') checkTimes',
+    tests: BINHOST,
+  },
+  {
+    file: 'resolve/universe.ts',
+    search: '[...INLINE_HEADER, ...defaults, ...own]',
+    replace: '[...defaults, ...own, ...INLINE_HEADER]',
+    tests: DETAILS,
+  },
+  {
+    file: 'resolve/explain.ts',
+    search: 'if (unmet.length > 1)',
+    replace: 'if (unmet.length < 0)',
+    tests: DETAILS,
+  },
+  {
+    file: 'resolve/explain.ts',
+    search: 'isOn === profile) return []',
+    replace: 'isOn !== profile) return []',
+    tests: DETAILS,
+  },
+  { file: 'resolve/missing-builds.ts', search: 'buildId !== undefined || ', replace: '', tests: DETAILS },
+  {
+    file: 'resolve/missing-builds.ts',
+    search: 'if ((flags.get(flag) ?? isOn) !== isOn) return undefined',
+    replace: '',
+    tests: DETAILS,
+  },
+  {
+    file: 'resolve/why.ts',
+    search: 'if (!peer) return other ??',
+    replace: 'if (!peer) return',
+    tests: DETAILS,
   },
   {
     file: 'repo/binhost.ts',
