@@ -2,7 +2,9 @@
 import { join } from 'node:path'
 import type { Json } from '../base/json.ts'
 import { makeDataDisk } from '../deploy/data-disk.ts'
+import type { Measured } from '../host/file-sink.ts'
 import { openBlocks } from '../jobs/blocks.ts'
+import { openThreads } from '../jobs/threads.ts'
 import { printLock } from '../resolve/lock-text.ts'
 import { isKept } from '../resolve/profile.ts'
 import { DISK_FORMATS as DISKS } from '../resolve/shape-images.ts'
@@ -43,7 +45,11 @@ export async function emitAll(world: World, recipe: Recipe, composed: Composed):
   const store = await world.store()
   const stem = stemOf(profile.id, version)
   const name = `${stem}_${profile.arch}`
-  await using output = await openOutput(parent, name)
+  // The disk and its qcow2 are read at the same time.
+  await using threads = openThreads(2)
+  const measure = async (file: string): Promise<Measured> =>
+    (await threads.run({ kind: 'measure', input: { file } }, world.signal)) as Measured
+  await using output = await openOutput(parent, name, measure)
   // Worker threads see what lies in files.
   await store.flush()
   await using blocks = openBlocks(store.blocks, store, world.limit, world.threads, world.signal)

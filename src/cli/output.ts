@@ -12,7 +12,7 @@ import {
 } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { type Digest, hexOf } from '../base/digest.ts'
-import { measureFile, openFileSink } from '../host/file-sink.ts'
+import { measureFile, type Measured, openFileSink } from '../host/file-sink.ts'
 import type { Sink } from '../emit/emitter.ts'
 import { isBootRecord } from './boot-record.ts'
 
@@ -31,8 +31,10 @@ export interface OutputFolder extends AsyncDisposable {
   /** Writes one file through `fill`. */
   add(name: string, role: string, fill: (sink: Sink) => Promise<void>): Promise<OutputFile>
   addBytes(name: string, role: string, bytes: Uint8Array | string): Promise<OutputFile>
+  /** Reads and flushes a file that a tool wrote into `directory`, beside whatever else is done. */
+  measure(name: string): Promise<Measured>
   /** A file that a tool wrote into `directory`. */
-  adopt(name: string, role: string): Promise<void>
+  adopt(name: string, role: string, measured?: Promise<Measured>): Promise<void>
   /** Writes SHA256SUMS, then gives the folder its name and points `aliases` (links beside it) to it. */
   commit(aliases: readonly string[]): Promise<string>
 }
@@ -45,8 +47,13 @@ export function stemOf(id: string, version: string): string {
 /**
  * @param parent the `out` folder
  * @param name `<id>_<version>_<arch>`
+ * @param measure what reads files of tools, at a path
  */
-export async function openOutput(parent: string, name: string): Promise<OutputFolder> {
+export async function openOutput(
+  parent: string,
+  name: string,
+  measure: (path: string) => Promise<Measured> = measureFile,
+): Promise<OutputFolder> {
   const directory = join(parent, `.${name}.${process.pid}.tmp`)
   await rm(directory, { recursive: true, force: true })
   await mkdir(directory, { recursive: true })
@@ -68,8 +75,9 @@ export async function openOutput(parent: string, name: string): Promise<OutputFo
     add,
     addBytes: (file, role, bytes) =>
       add(file, role, (sink) => sink.write(typeof bytes === 'string' ? Buffer.from(bytes) : bytes)),
-    adopt: async (file, role) => {
-      files.push({ name: file, role, ...(await measureFile(join(directory, file))) })
+    measure: (file) => measure(join(directory, file)),
+    adopt: async (file, role, measured = measure(join(directory, file))) => {
+      files.push({ name: file, role, ...(await measured) })
     },
     commit: async (aliases) => {
       const sorted = [...files].sort((a, b) => (a.name < b.name ? -1 : 1))

@@ -11,6 +11,7 @@ import {
   type Tree,
 } from '../emit/data-disk.ts'
 import { run } from '../host/run.ts'
+import { piecesOf } from '../tree/contents.ts'
 import { temporaryDirectory } from '../host/temp.ts'
 
 export interface DataDiskOptions {
@@ -37,11 +38,11 @@ export async function makeDataDisk(
   const plan = planDataDisk(area, root)
   using folder = temporaryDirectory()
   const places = new Map<string, string>()
-  for (const { content } of plan.files) {
+  for (const { content, size } of plan.files) {
     signal.throwIfAborted()
     const place = join(folder.path, `${places.size}`)
     places.set(content, place)
-    await writeFile(place, await contents.read(content))
+    await writeFile(place, piecesOf(contents, content, size))
   }
   const values: [place: string, value: string][] = []
   const script = debugfsScript(plan, (what) => {

@@ -15,6 +15,7 @@ import {
   type ErofsName,
   writeErofsInode,
 } from '../format/erofs.ts'
+import { piecesOf } from '../tree/contents.ts'
 import { baseOf, type FileInode, type Inode, parentOf, type Tree, type TreePath } from '../tree/tree.ts'
 import { seededUuid } from './data-disk.ts'
 import type { Emitter } from './emitter.ts'
@@ -37,8 +38,11 @@ export const erofsEmitter: Emitter<ErofsOptions> = {
     const tails = new Map<Digest, Uint8Array>()
     for (const inode of tree.inodes)
       if (inode.type === 'file' && tailOf(inode.size) > 0 && !tails.has(inode.content)) {
-        const bytes = await contents.read(inode.content)
-        tails.set(inode.content, Buffer.from(bytes.subarray(bytes.length - tailOf(inode.size))))
+        const tail = tailOf(inode.size)
+        const bytes = contents.readPart
+          ? await contents.readPart(inode.content, inode.size - tail, tail)
+          : (await contents.read(inode.content)).subarray(-tail)
+        tails.set(inode.content, Buffer.from(bytes))
       }
     const layout = layOut(tree, tails)
     const uuid = seededUuid(seed, 'erofs')
@@ -49,7 +53,10 @@ export const erofsEmitter: Emitter<ErofsOptions> = {
     for (const inode of layout.bodies) {
       signal.throwIfAborted()
       const stored = storedOf(inode.size)
-      await sink.write((await contents.read(inode.content)).subarray(0, stored))
+      for await (const bytes of piecesOf(contents, inode.content, stored)) {
+        signal.throwIfAborted()
+        await sink.write(bytes)
+      }
       if (stored % EROFS_BLOCK > 0) await sink.write(new Uint8Array(EROFS_BLOCK - (stored % EROFS_BLOCK)))
       world.progress?.((done += stored), layout.total)
     }

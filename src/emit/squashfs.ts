@@ -36,10 +36,7 @@ export type SquashfsOptions = {
 }
 
 /** Contents that can give a part of a body without reading the rest of it. */
-export interface RangedContents extends Contents {
-  /** @throws S5_STORE_DAMAGED as `read` does, or when the body ends too early */
-  readPart(content: Digest, offset: number, length: number): Promise<Uint8Array>
-}
+export type RangedContents = Contents & Required<Pick<Contents, 'readPart'>>
 
 /** What goes into the image for one block: compressed bytes, or the input as it is when those are not smaller. */
 export interface Packed {
@@ -229,7 +226,7 @@ async function readParts(
 }
 
 /** Reads parts; where the contents only give whole bodies, the last large one is kept for the blocks that follow. */
-function partReader(contents: Contents | RangedContents): (part: Part) => Promise<Uint8Array> {
+function partReader(contents: Contents): (part: Part) => Promise<Uint8Array> {
   let last: { readonly content: Digest; readonly body: Promise<Uint8Array> } | undefined
   const whole = async ({ content, size }: Part): Promise<Uint8Array> => {
     if (last?.content !== content) {
@@ -241,7 +238,7 @@ function partReader(contents: Contents | RangedContents): (part: Part) => Promis
   }
   return async (part) => {
     const { content, offset, length, size } = part
-    if (length < size && 'readPart' in contents) {
+    if (length < size && contents.readPart) {
       const bytes = await contents.readPart(content, offset, length)
       if (bytes.length !== length) throw damaged(content, length, bytes.length)
       return bytes

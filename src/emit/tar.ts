@@ -2,6 +2,7 @@
 import { printable, Stage5Error } from '../base/errors.ts'
 import type { TarEntry } from '../format/tar.ts'
 import { tarHeader, tarPadding, tarTrailer } from '../format/tar-write.ts'
+import { piecesOf } from '../tree/contents.ts'
 import type { Inode, Tree, TreePath } from '../tree/tree.ts'
 import type { Emitter, EmitWorld } from './emitter.ts'
 
@@ -35,7 +36,7 @@ export async function* tarOf(
     yield head
     length += head.length
     if (inode.type !== 'file' || target !== undefined || inode.size === 0) continue
-    yield await world.contents.read(inode.content)
+    yield* piecesOf(world.contents, inode.content, inode.size)
     const padding = tarPadding(inode.size)
     if (padding.length > 0) yield padding
     length += inode.size + padding.length

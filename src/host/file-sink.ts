@@ -8,7 +8,7 @@ export interface FileSink extends AsyncDisposable {
   write(bytes: Uint8Array): Promise<void>
   patch(offset: number, bytes: Uint8Array): Promise<void>
   /** Flushes to the disk and closes. @returns size and digest of the whole file */
-  finish(): Promise<{ size: number; digest: Digest }>
+  finish(): Promise<Measured>
 }
 
 const BUFFER = 1 << 20
@@ -73,8 +73,13 @@ async function hashFile(file: FileHandle): Promise<string> {
   }
 }
 
+export interface Measured {
+  readonly size: number
+  readonly digest: Digest
+}
+
 /** Size and digest of a file that something else wrote; flushed to the disk. */
-export async function measureFile(path: string): Promise<{ size: number; digest: Digest }> {
+export async function measureFile(path: string): Promise<Measured> {
   const file = await open(path, 'r+')
   try {
     const [hex] = await Promise.all([hashFile(file), file.sync()])

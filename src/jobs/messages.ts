@@ -29,6 +29,11 @@ export interface IngestOutput {
   readonly written: readonly Staged[]
 }
 
+/** Size and digest of a file, for which the answer is a `Measured` of host/file-sink.ts. */
+export interface MeasureInput {
+  readonly file: string
+}
+
 /** Pack blocks. */
 export interface CompressInput {
   readonly codec: Codec

@@ -2,11 +2,12 @@
 import { parentPort } from 'node:worker_threads'
 import type { Digest } from '../base/digest.ts'
 import { isStage5Error } from '../base/errors.ts'
+import { measureFile } from '../host/file-sink.ts'
 import type { Answer, Job } from '../host/pool.ts'
 import { openReader } from '../store/store.ts'
 import { compressHere } from './compress.ts'
 import { ingestHere } from './ingest.ts'
-import type { CompressInput, CompressOutput, IngestInput } from './messages.ts'
+import type { CompressInput, CompressOutput, IngestInput, MeasureInput } from './messages.ts'
 
 /** Which contents the store has; opened once for each store that this thread is asked to write to. */
 const readers = new Map<string, (content: Digest) => boolean>()
@@ -26,6 +27,8 @@ async function answer(job: Job): Promise<Answer> {
       }
       case 'compress':
         return { ok: true, value: compressHere(job.input as CompressInput) }
+      case 'measure':
+        return { ok: true, value: await measureFile((job.input as MeasureInput).file) }
       default:
         throw new RangeError(`unknown job ${job.kind}`)
     }

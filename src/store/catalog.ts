@@ -26,11 +26,17 @@ export interface Place {
   readonly size: number
 }
 
+/** Bytes of an object, of which it must have so many. */
+export interface Part {
+  readonly offset: number
+  readonly length: number
+}
+
 /** Reads objects of a store; what a worker thread needs. */
 export interface Reader {
   readonly has: (content: Digest) => boolean
   /** @throws S5_STORE_DAMAGED, S5_DISK_FAILED */
-  readonly readSync: (content: Digest) => Uint8Array
+  readonly readSync: (content: Digest, part?: Part) => Uint8Array
   readonly locate: (content: Digest) => Place | undefined
 }
 
@@ -260,20 +266,22 @@ export function openCatalog(root: string, disk: Disk = realDisk, readOnly = fals
   }
 
   /** @returns undefined when the file ends too early */
-  function bytesOf(entry: number): Buffer | undefined {
+  function bytesOf(entry: number, part?: Part): Buffer | undefined {
     const at = entry * WORDS
     const file = files[table[at + 9] as number] as SegmentFile
     const { offset, size } = range(at)
-    const bytes = Buffer.allocUnsafeSlow(size)
-    return readAll(disk, descriptor(file), bytes, size, offset) ? bytes : undefined
+    const { offset: from, length } = part ?? { offset: 0, length: size }
+    if (from + length > size) return undefined
+    const bytes = Buffer.allocUnsafeSlow(length)
+    return readAll(disk, descriptor(file), bytes, length, offset + from) ? bytes : undefined
   }
 
   /** Like `bytesOf(lookup(…))`, once more after a refresh when the segment has been rewritten meanwhile. */
-  function readKey(kind: Kind, hex: string): Buffer | undefined | 'missing' {
+  function readKey(kind: Kind, hex: string, part?: Part): Buffer | undefined | 'missing' {
     for (let again = false; ; again = true) {
       const entry = lookup(kind, hex)
       try {
-        if (entry !== -1) return bytesOf(entry)
+        if (entry !== -1) return bytesOf(entry, part)
         if (again) return 'missing'
       } catch (error) {
         if (errnoOf(error) !== 'ENOENT') throw error
@@ -297,9 +305,9 @@ export function openCatalog(root: string, disk: Disk = realDisk, readOnly = fals
       const at = entry * WORDS
       return { path: (files[table[at + 9] as number] as SegmentFile).path, ...range(at) }
     },
-    readSync: (content) => {
+    readSync: (content, part) => {
       try {
-        const bytes = readKey('object', content.slice(7))
+        const bytes = readKey('object', content.slice(7), part)
         if (bytes === 'missing') throw new Stage5Error('S5_STORE_DAMAGED', `object ${content} is missing`)
         if (bytes === undefined) throw new Stage5Error('S5_STORE_DAMAGED', `object ${content} is cut short`)
         return bytes

@@ -174,6 +174,13 @@ export async function openStore(path: string, options: StoreOptions = {}): Promi
     locate: catalog.locate,
     readSync,
     read: async (content) => readSync(content),
+    readPart: async (content, offset, length) => {
+      const waiting = batch.peek('object', content.slice(7))
+      if (!waiting) return catalog.readSync(content, { offset, length })
+      if (offset + length > waiting.length)
+        throw new Stage5Error('S5_STORE_DAMAGED', `object ${content} is cut short`)
+      return waiting.subarray(offset, offset + length)
+    },
     write: async (bytes) => {
       const content = digestOf(bytes)
       access.put('object', content.slice(7), bytes)

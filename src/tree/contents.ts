@@ -5,8 +5,31 @@ import { Stage5Error } from '../base/errors.ts'
 export interface Contents {
   /** @throws S5_STORE_DAMAGED when the object is missing or not what its name says */
   read(content: Digest): Promise<Uint8Array>
+  /**
+   * A part of a body without the rest of it, where that can be had.
+   * @throws S5_STORE_DAMAGED as `read` does, or when the body ends too early
+   */
+  readPart?(content: Digest, offset: number, length: number): Promise<Uint8Array>
   /** Keeps the bytes and returns their digest; the same bytes may be written any number of times. */
   write(bytes: Uint8Array): Promise<Digest>
+}
+
+/** Most bytes of a piece. */
+const PIECE = 1 << 20
+
+/**
+ * A body from its beginning, in pieces: a large one is never whole in memory where parts can be read.
+ * @param length bytes that are wanted, at most the size of the body
+ * @throws S5_STORE_DAMAGED as `read` does
+ */
+export async function* piecesOf(
+  contents: Pick<Contents, 'read' | 'readPart'>,
+  content: Digest,
+  length: number,
+): AsyncGenerator<Uint8Array> {
+  if (length <= PIECE || !contents.readPart) return yield (await contents.read(content)).subarray(0, length)
+  for (let at = 0; at < length; at += PIECE)
+    yield await contents.readPart(content, at, Math.min(PIECE, length - at))
 }
 
 /** Contents in memory: for tests and for small generated trees. */

@@ -56,6 +56,24 @@ test('a store of a newer version is refused', async () => {
   })
 })
 
+test('a part of a body is had before and after it is on the disk; more than there is, never', async () => {
+  await using here = await place()
+  const bodies = [Buffer.from('hello world'), Buffer.alloc(PACKED_MAX + 1000, 'abcdefg')]
+  const contents = await Promise.all(bodies.map((body) => here.store.write(body)))
+  for (const reopened of [false, true]) {
+    const store = reopened ? await here.reopen() : here.store
+    for (const [at, body] of bodies.entries()) {
+      const content = contents[at] as Digest
+      const part = await store.readPart?.(content, 3, 6)
+      assert.deepEqual(Buffer.from(part ?? []), body.subarray(3, 9))
+      await assert.rejects(async () => store.readPart?.(content, 3, body.length), {
+        code: 'S5_STORE_DAMAGED',
+        message: /cut short/,
+      })
+    }
+  }
+})
+
 test('what is written is there at once, and after reopening', async () => {
   await using here = await place()
   const content = await here.store.write(Buffer.from('hello'))
