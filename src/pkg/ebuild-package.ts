@@ -1,5 +1,4 @@
 /** An entry of a Gentoo `Packages` index to a Package. */
-import { parseDependencies } from './ebuild-depends.ts'
 import { NEWEST_EAPI, splitVersion } from './ebuild-atom.ts'
 import { reduceExpr } from './dep-expr.ts'
 import type { GentooHeader } from './gentoo-header.ts'
@@ -12,6 +11,7 @@ import type {
   RuntimeDependency,
   Scheme,
 } from './package.ts'
+import { type FlagLists, sharedReading, wordsOf } from './shared-reading.ts'
 import { parseSonames } from './soname.ts'
 
 /** Debian's names of Gentoo's architectures; others are called alike. */
@@ -32,27 +32,6 @@ const CHOST_ARCHES: readonly (readonly [RegExp, string])[] = [
   [/^powerpc64le-/, 'ppc64el'],
   [/^riscv64-/, 'riscv64'],
   [/^s390x-/, 's390x'],
-]
-
-/** Flags that packages of EAPI 0 to 4 know without naming them. */
-const OLD_FLAGS = [
-  'alpha',
-  'amd64',
-  'arm',
-  'arm64',
-  'bootstrap',
-  'build',
-  'hppa',
-  'ia64',
-  'loong',
-  'm68k',
-  'mips',
-  'ppc',
-  'ppc64',
-  'riscv',
-  's390',
-  'sparc',
-  'x86',
 ]
 
 const SLOT = /^([A-Za-z0-9_][A-Za-z0-9+_.-]*)(?:\/([A-Za-z0-9_][A-Za-z0-9+_.-]*))?$/
@@ -159,10 +138,7 @@ class EbuildPackage implements Package, GentooFacts {
   #eapi: string | undefined
   #chost: string | undefined
   #keywords: readonly string[] | undefined
-  #defaultFlags: readonly string[] | undefined
-  #use: readonly string[] | undefined
-  #iuse: readonly string[] | undefined
-  #ownFlags: readonly string[] | undefined
+  #flags: FlagLists | undefined
 
   constructor(entry: ReadonlyMap<string, string>, header: GentooHeader, stated: Stated) {
     this.entry = entry
@@ -205,7 +181,7 @@ class EbuildPackage implements Package, GentooFacts {
   }
 
   get keywords(): readonly string[] {
-    return (this.#keywords ??= this.#words('KEYWORDS'))
+    return (this.#keywords ??= wordsOf(this.#text('KEYWORDS')))
   }
 
   get license(): string {
@@ -229,23 +205,19 @@ class EbuildPackage implements Package, GentooFacts {
   }
 
   get use(): readonly string[] {
-    return (this.#use ??= sorted(this.#words('USE')))
+    return this.#flagLists.use
   }
 
   get ownFlags(): readonly string[] {
-    return (this.#ownFlags ??= sorted(this.#words('IUSE').map((flag) => flag.replace(/^[+-]/, ''))))
+    return this.#flagLists.ownFlags
   }
 
   get defaultFlags(): readonly string[] {
-    return (this.#defaultFlags ??= this.#words('IUSE').flatMap((flag) =>
-      flag.startsWith('+') ? [flag.slice(1)] : [],
-    ))
+    return this.#flagLists.defaultFlags
   }
 
-  /** @see PMS 8, section 11.1.1: IUSE_EFFECTIVE */
   get iuse(): readonly string[] {
-    const implicit = this.#isOld ? OLD_FLAGS : this.#header.iuseEffective
-    return (this.#iuse ??= sorted([...this.ownFlags, ...implicit, ...this.use]))
+    return this.#flagLists.iuse
   }
 
   get knownPrefixes(): readonly string[] {
@@ -265,7 +237,10 @@ class EbuildPackage implements Package, GentooFacts {
     if (found) return found
     const eapi = knownEapi(this.eapi) ?? NEWEST_EAPI
     const text = kind === 'IDEPEND' && eapi < 8 ? '' : this.#text(kind)
-    const made = text === '' ? NOTHING : reduceExpr(parseDependencies(text, eapi), this.use, eapi >= 7)
+    const made =
+      text === ''
+        ? NOTHING
+        : reduceExpr(sharedReading(this.#header).dependencies(text, eapi), this.use, eapi >= 7)
     this.#dependencies ??= new Map()
     this.#dependencies.set(kind, made ?? NOTHING)
     return made ?? NOTHING
@@ -279,8 +254,12 @@ class EbuildPackage implements Package, GentooFacts {
     return this.entry.get(field) ?? ''
   }
 
-  #words(field: string): string[] {
-    return this.#text(field).match(/\S+/g) ?? []
+  get #flagLists(): FlagLists {
+    return (this.#flags ??= sharedReading(this.#header).flags(
+      this.#text('IUSE'),
+      this.#text('USE'),
+      this.#isOld,
+    ))
   }
 }
 
@@ -303,9 +282,4 @@ function sumsOf(entry: ReadonlyMap<string, string>): PackageFile['sums'] {
     if (value !== undefined && value !== '') sums[algorithm] = value.toLowerCase()
   }
   return sums
-}
-
-function sorted(values: readonly string[]): readonly string[] {
-  if (values.every((value, at) => at === 0 || (values[at - 1] as string) < value)) return values
-  return [...new Set(values)].sort()
 }

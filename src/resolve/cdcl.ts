@@ -84,7 +84,8 @@ class Cdcl implements Search {
   }
 
   clause(literals: readonly Literal[], fact: number): void {
-    const unique = literals.filter((literal, place) => literals.indexOf(literal) === place)
+    const isRepeated = literals.some((literal, place) => literals.indexOf(literal) < place)
+    const unique = isRepeated ? [...new Set(literals)] : literals.slice()
     const id = this.#store(unique, fact)
     moveBest(unique, 0, (literal) => this.#rankOf(literal))
     moveBest(unique, 1, (literal) => this.#rankOf(literal))

@@ -41,7 +41,7 @@ function soundTogether(problem: Problem, all: readonly Package[]): Set<Package> 
       const outcome = problem.solve([ground * 2, problem.variableOf(pkg) * 2], TOGETHER)
       if (outcome.status !== 'found') continue
       addMembers(problem, sound, 1)
-      if (problem.decisions - before > MANY_DECISIONS) ground = together(problem, pkg)
+      if (problem.decisions - before > MANY_DECISIONS) ground = together(problem, pkg, ground)
     }
     const left = waiting.filter((pkg) => !sound.has(pkg))
     if (left.length * 10 > waiting.length * 9) break
@@ -60,10 +60,11 @@ function groundOf(problem: Problem, waiting: readonly Package[], sound: Set<Pack
   return undefined
 }
 
-/** What was found, without `pkg` itself: its other builds need the same. */
-function together(problem: Problem, pkg: Package): number {
-  const needed = problem.trueVariables().filter((variable) => (problem.packageOf(variable) ?? pkg) !== pkg)
-  return problem.together(needed)
+/** What was found, without `pkg` itself: its other builds need the same. `ground` was the first assumption. */
+function together(problem: Problem, pkg: Package, ground?: number): number {
+  const found = problem.trueVariables(ground === undefined ? 0 : 1)
+  const needed = found.filter((variable) => (problem.packageOf(variable) ?? pkg) !== pkg)
+  return problem.together(ground === undefined ? needed : [ground, ...needed])
 }
 
 function addMembers(problem: Problem, sound: Set<Package>, beside = 0): void {
@@ -103,10 +104,11 @@ export function checkRepository(index: Index, arch: string): RepositoryCheck {
     keywords: ['**'],
     usePolicy: 'any',
   }
-  const { catalog, choice, problem: whole } = openSession(input, [index])
+  const session = openSession(input, [index])
+  const { catalog, choice } = session
+  let { problem } = session
   const all = [...catalog.names()].sort().flatMap((name) => choice.visible(name))
-  const sound = soundTogether(whole, all)
-  let problem = whole
+  const sound = soundTogether(problem, all)
   let asked = 0
   const broken: { pkg: string; because: readonly string[] }[] = []
   const missing = new Map<string, { breaks: Set<string>; builds: Set<string> }>()
