@@ -104,7 +104,7 @@ test('so many bytes that another thread compares some of them', async (t) => {
     for (const guest of ['a', 'b', 'c'])
       put(
         `${guest}/${name}`,
-        `${'n'.repeat(2_000_000)}${at % 4 === 0 ? `${guest}${at}` : at}`.padEnd(2_000_009),
+        `${'n'.repeat(2_000_000)}${at % 4 === 0 ? `${guest}${at}` : at}`.padEnd(2_000_009 + at),
       )
   const before = seen(top)
   const { stdout, stderr, code } = await stage5(top, ['dedupe', 'a', 'b', 'c', '--json'])
@@ -214,4 +214,62 @@ test('killed at any point it loses no byte and no time, and the next run mends t
     }
   assert.ok(killed >= 8, `${killed} kills`)
   t.diagnostic(`${killed} kills`)
+})
+
+test('two threads that are killed or interrupted lose no byte and no time either', async (t) => {
+  if (!findTool('getfattr') || !findTool('strace')) return t.skip('needs getfattr and strace')
+  const guests = ['a', 'b', 'c']
+  const saved = join(top, '.saved')
+  mkdirSync(saved)
+  for (const guest of guests) {
+    for (let at = 0; at < 12; at++)
+      put(
+        `${guest}/d${at % 3}/${at}`,
+        String(at)
+          .repeat(2_000_011)
+          .slice(0, 2_000_000 + at),
+      )
+    spawnSync('touch', ['-d', '@1700000000.123456789', join(top, guest), join(top, guest, 'd1')])
+    spawnSync('cp', ['-a', join(top, guest), saved])
+  }
+  const all = (): string[] => guests.flatMap((guest) => seen(join(top, guest)))
+  const files = (lines: string[]): string[] =>
+    lines.filter((line) => !/^\S*( \S*)? 1\d{4} /.test(line) && !line.startsWith('.stage5-dedupe-'))
+  const before = all()
+  const ended = { SIGKILL: 0, SIGINT: 0 }
+  for (const [signal, call, when] of [
+    ['SIGKILL', 'rename', 1],
+    ['SIGKILL', 'rename', 4],
+    ['SIGKILL', 'link', 3],
+    ['SIGINT', 'rename', 1],
+    ['SIGINT', 'link', 4],
+  ] as const) {
+    for (const guest of guests) {
+      rmSync(join(top, guest), { recursive: true })
+      spawnSync('cp', ['-a', join(saved, guest), top])
+    }
+    // One thread only for an interrupt: a second one ends the process at once.
+    const threads = signal === 'SIGKILL' ? ['-f'] : []
+    const inject = [
+      ...threads,
+      '-qq',
+      '-o',
+      '/dev/null',
+      '-e',
+      `inject=${call}:signal=${signal}:when=${when}`,
+    ]
+    const words = [process.execPath, MAIN, '--quiet', 'dedupe', ...guests]
+    const ran = spawnSync('strace', [...inject, ...words], {
+      cwd: top,
+      env: { ...process.env, STAGE5_STORE: join(top, '.store') },
+    })
+    t.diagnostic(`${signal} ${call} ${when}: ${ran.signal} ${ran.status}`)
+    if (signal === 'SIGKILL' ? ran.signal === 'SIGKILL' : ran.status === 130) ended[signal]++
+    // Who is interrupted tidies up.
+    if (signal === 'SIGINT') assert.deepEqual(all(), before, `${signal} ${call} ${when}`)
+    else assert.deepEqual(files(all()), files(before), `${signal} ${call} ${when}`)
+    assert.equal((await stage5(top, ['dedupe', ...guests])).code, 0)
+    assert.deepEqual(all(), before, `${signal} ${call} ${when}`)
+  }
+  assert.ok(ended.SIGKILL === 3 && ended.SIGINT > 0, JSON.stringify(ended))
 })

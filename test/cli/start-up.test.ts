@@ -57,3 +57,16 @@ test('a plan with a fresh lock reads in neither what writes images, nor the netw
   // The build of the same profile does need them: the test can fail.
   assert.ok(loadedBy('build', 'shop').some((path) => path.startsWith('src/emit/')))
 })
+
+test('a checkout of what was emitted reads in nothing that resolves or composes', () => {
+  const loaded = loadedBy('checkout', 'shop/g1', 'root')
+  assert.ok(loaded.includes('src/store/checkout.ts'))
+  const needless =
+    /^src\/(?:resolve|stage|repo|pkg|format|jobs|emit|fleet|engine|deploy)\/|\/(?:yaml|undici|semver)\//
+  assert.deepEqual(
+    loaded.filter((path) => needless.test(path)),
+    [],
+  )
+  // A profile is composed: the test can fail.
+  assert.ok(loadedBy('checkout', 'shop', 'other').some((path) => path.startsWith('src/stage/')))
+})
