@@ -16,6 +16,7 @@ import { Stage5Error } from '../base/errors.ts'
 import { now } from '../host/clock.ts'
 import { takeLock } from '../host/lock.ts'
 import { writeWhole } from '../host/whole-file.ts'
+import type { DataSchema } from '../resolve/profile.ts'
 import { isBootRecord, readBootRecord, verifyBootRecord } from './boot-record.ts'
 import { keep } from './kept.ts'
 import { trustedKeys } from './keys.ts'
@@ -36,6 +37,8 @@ export interface Generation {
   /** Seconds since 1970, when it was added. */
   readonly date: number
   readonly pinned: boolean
+  /** What its profile says of the guests' data. */
+  readonly dataSchema?: DataSchema
   /** Its boot record; ok: a key that the project trusts says that it boots. */
   readonly booted?: { readonly record: string; readonly ok: boolean }
 }
@@ -66,7 +69,7 @@ function fileOf(world: World, { line, name }: Pick<Generation, 'line' | 'name'>)
  */
 export async function addGeneration(world: World, directory: string): Promise<Generation> {
   const bytes = await readFile(await manifestFile(directory))
-  const { image, root } = parseManifest(bytes.toString(), shownPath(directory))
+  const { image, root, dataSchema } = parseManifest(bytes.toString(), shownPath(directory))
   const manifest = digestOf(bytes)
   return await changing(world, async () => {
     const known = await readLine(world, image.id)
@@ -84,6 +87,7 @@ export async function addGeneration(world: World, directory: string): Promise<Ge
       pinned: false,
       profile: image.profile,
       root: parseDigest(root),
+      ...(dataSchema && { dataSchema }),
     }
     await write(world, added)
     for (const old of known)

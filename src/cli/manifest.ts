@@ -2,6 +2,7 @@
 import { readdir, readFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { Stage5Error } from '../base/errors.ts'
+import type { DataSchema } from '../resolve/profile.ts'
 import { shownPath, type World } from './world.ts'
 
 export interface DataRecord {
@@ -83,6 +84,8 @@ export interface Manifest {
     readonly digest: string
   }[]
   readonly boot: BootRecord
+  /** As the profile says it. */
+  readonly dataSchema?: DataSchema
 }
 
 /** @throws S5_OUTPUT_MISSING when the folder has no manifest that this version reads */

@@ -107,6 +107,9 @@ export function manifest(facts: {
     })),
     files: facts.files.map(({ name, role, size, digest }) => ({ name, role, size, digest })),
     boot: facts.boot,
+    ...(profile.dataSchema && {
+      dataSchema: { reads: [...profile.dataSchema.reads], writes: profile.dataSchema.writes },
+    }),
     tools: facts.tools,
   }
 }

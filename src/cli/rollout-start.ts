@@ -2,6 +2,7 @@
 import { userInfo } from 'node:os'
 import { Stage5Error } from '../base/errors.ts'
 import type { Json } from '../base/json.ts'
+import { dataProblem, dataSchemasOf } from '../fleet/data-schema.ts'
 import { ACTIVE, KEYS, type RolloutDocument } from '../fleet/documents.ts'
 import { documentOf, some } from '../fleet/progress.ts'
 import type { Documents } from '../fleet/read.ts'
@@ -10,7 +11,7 @@ import type { Group } from '../resolve/group.ts'
 import { type Result, textOption, type Words } from './command.ts'
 import { findGeneration, type Generation, generationWord } from './generations.ts'
 import { hiddenChanges } from './guest-shadows.ts'
-import { chosenGroups, type Fleet } from './rollout-world.ts'
+import { chosenGroups, driverGenerations, type Fleet } from './rollout-world.ts'
 import type { World } from './world.ts'
 
 interface Wanted {
@@ -57,6 +58,7 @@ async function wanted(
       approvals: [],
       reason: '',
       createdBy: userName(),
+      ...(words.options['irreversible'] === true && { irreversible: true as const }),
       epoch: '',
     },
   }
@@ -104,7 +106,11 @@ export async function planRollout(
     budget: budgetOf(group),
   }))
   const hidden = await hiddenChanges(world, groups, generation)
-  const found = [...whyNot(groups, generation), ...hidden.problems.map((text): Problem => ({ text }))]
+  const found = [
+    ...whyNot(groups, generation),
+    ...(await unfitGuests(world, groups, rollout, documents)),
+    ...hidden.problems.map((text): Problem => ({ text })),
+  ]
   const problems = found.map(({ text }) => text)
   const lines = [
     `${rollout.from === '' ? '' : `${rollout.from} → `}${rollout.line}/${rollout.to} (${generation.version})`,
@@ -167,6 +173,30 @@ function whyNot(groups: readonly Group[], generation: Generation): Problem[] {
   return problems
 }
 
+/** Guests whose data the generation, or the one that they would go back to, cannot read. */
+async function unfitGuests(
+  world: World,
+  groups: readonly Group[],
+  { to, irreversible }: RolloutDocument,
+  documents: Documents,
+): Promise<Problem[]> {
+  const schemas = dataSchemasOf(await driverGenerations(world))
+  if (schemas.size === 0) return []
+  return groups.flatMap((group): Problem[] => {
+    const unfit = group.guests.flatMap(({ name }) => {
+      const problem = dataProblem(documentOf(documents, name), to, schemas)
+      return problem && !(problem.isWayBack && irreversible) ? [{ name, ...problem }] : []
+    })
+    const [first] = unfit
+    if (!first) return []
+    const more = unfit.length > 1 ? ` (and ${unfit.length - 1} more)` : ''
+    const hint = first.isWayBack
+      ? 'go by a generation that reads both; or keep copies of the data, and add --irreversible'
+      : `stage5 generations ${group.line}, then --to one that reads it`
+    return [{ text: `${group.name}: ${first.name}${more}: ${first.text}`, hint }]
+  })
+}
+
 /** '' when a signed boot record of it is good. */
 export function bootedWhy({ line, name, booted }: Pick<Generation, 'line' | 'name' | 'booted'>): string {
   if (booted?.ok) return ''
@@ -186,7 +216,11 @@ export async function startRollout(
     const { documents } = await fleet.read()
     const { groups, rollout, generation } = await wanted(world, words, fleet, documents, names)
     const hidden = await hiddenChanges(world, groups, generation)
-    const [problem] = [...whyNot(groups, generation), ...hidden.problems.map((text): Problem => ({ text }))]
+    const [problem] = [
+      ...whyNot(groups, generation),
+      ...(await unfitGuests(world, groups, rollout, documents)),
+      ...hidden.problems.map((text): Problem => ({ text })),
+    ]
     for (const message of hidden.warnings) world.report({ kind: 'warning', code: 'rollout.hidden', message })
     if (problem !== undefined)
       throw new Stage5Error('S5_ROLLOUT_REFUSED', problem.text, {

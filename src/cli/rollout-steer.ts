@@ -1,13 +1,15 @@
 /** What people say to a rollout: pause, resume, approve, abort, go back. One compare-and-set each, tried again when others write. */
 import { Stage5Error } from '../base/errors.ts'
 import type { Json } from '../base/json.ts'
+import { dataSchemasOf, whyNoWayBack } from '../fleet/data-schema.ts'
 import { ACTIVE, approvalBytes, type Approval, KEYS, type RolloutDocument } from '../fleet/documents.ts'
+import { progressOf } from '../fleet/progress.ts'
 import type { Documents } from '../fleet/read.ts'
 import { planWaves } from '../fleet/waves.ts'
 import { type PublicKey, signBytes, verifyBytes } from '../host/signing.ts'
 import { type Result, textOption, type Words } from './command.ts'
 import { privateKeyOf, publicKeyOf } from './keys.ts'
-import { findRollout, type Fleet } from './rollout-world.ts'
+import { driverGenerations, findRollout, type Fleet } from './rollout-world.ts'
 import { userName } from './rollout-start.ts'
 import type { World } from './world.ts'
 
@@ -23,7 +25,10 @@ export async function steerRollout(
   for (;;) {
     const { documents } = await fleet.read()
     const { document, revision } = findRollout(documents, id)
-    if (what === 'rollback') mustBeAlone(documents, document)
+    if (what === 'rollback') {
+      mustBeAlone(documents, document)
+      await mustHaveWayBack(world, fleet, documents, document)
+    }
     const next = await changed(world, words, fleet, what, document)
     const key = KEYS.rollout(document.id)
     const { ok } = await fleet.engine.transact(
@@ -50,6 +55,20 @@ function mustBeAlone({ rollouts }: Documents, { id, number, groups }: RolloutDoc
       throw new Stage5Error('S5_ROLLOUT_REFUSED', `${document.id} is at work in the groups of ${id}`, {
         hint: `stage5 rollout rollback ${document.id}`,
       })
+}
+
+async function mustHaveWayBack(
+  world: World,
+  { groups }: Fleet,
+  { guests }: Documents,
+  rollout: RolloutDocument,
+): Promise<void> {
+  const schemas = dataSchemasOf(await driverGenerations(world))
+  const why = whyNoWayBack(progressOf(rollout, { groups, guests }), schemas)
+  if (why !== '')
+    throw new Stage5Error('S5_ROLLOUT_REFUSED', `${rollout.id} cannot go back: ${why}`, {
+      hint: `stage5 rollout start ${rollout.groups.join(' ')} --to a generation that reads it`,
+    })
 }
 
 async function changed(

@@ -103,7 +103,10 @@ export function statusView(groups: ReadonlyMap<string, Group>, documents: Docume
 export async function driverGenerations(world: World): Promise<ReadonlyMap<string, DriverGeneration>> {
   const all = await generationsOf(world)
   return new Map(
-    all.map(({ line, seq, name, manifest, directory }) => [name, { line, seq, name, manifest, directory }]),
+    all.map(({ line, seq, name, manifest, directory, dataSchema }) => [
+      name,
+      { line, seq, name, manifest, directory, ...(dataSchema && { dataSchema }) },
+    ]),
   )
 }
 

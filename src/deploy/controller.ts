@@ -7,6 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { isStage5Error } from '../base/errors.ts'
 import type { Limit } from '../base/limit.ts'
 import type { Compare, Engine, Leadership, Operation } from '../engine/engine.ts'
+import { dataSchemasOf } from '../fleet/data-schema.ts'
 import { type Approval, KEYS, PREFIX, type RolloutDocument } from '../fleet/documents.ts'
 import type { Documents } from '../fleet/read.ts'
 import { reconcile, toObserve } from '../fleet/reconcile.ts'
@@ -159,6 +160,7 @@ async function pass(
     observed: watcher.seen(),
     prepared: performer.prepared,
     manifests: new Map([...generations.values()].map(({ name, manifest }) => [name, manifest])),
+    dataSchemas: dataSchemasOf(generations),
     bootedGate: options.bootedGate,
     isApproved: options.isApproved,
     moment: momentOf(now()),

@@ -3,6 +3,8 @@
  * token has no second effect, and one with a lower token than the guest has obeyed is refused (fencing at the effector).
  */
 
+import type { DataSchema } from '../resolve/profile.ts'
+
 /** A generation as a driver needs it. */
 export interface DriverGeneration {
   readonly line: string
@@ -13,6 +15,8 @@ export interface DriverGeneration {
   readonly manifest: string
   /** The output folder. */
   readonly directory: string
+  /** What its profile says of the guests' data. */
+  readonly dataSchema?: DataSchema
 }
 
 export interface DriverGuest {

@@ -51,6 +51,8 @@ export interface GuestDocument {
   readonly outcome: GuestOutcome
   /** Its soak is over and was given `recoverSeconds` more: to be committed, or for checks to become conclusive. */
   readonly extended: boolean
+  /** Newest format that its data may have, as generations that were started on it say; 0 is not known. */
+  readonly dataSchema: number
   /** Epoch of the leader who wrote this. */
   readonly epoch: string
 }
@@ -101,6 +103,8 @@ export interface RolloutDocument {
   /** Index of the wave that runs or soaks. */
   readonly wave: number
   readonly approvals: readonly Approval[]
+  /** Whoever started it knows that guests cannot go back: the older generation does not read their data. */
+  readonly irreversible?: true
   readonly reason: string
   readonly createdBy: string
   /** Epoch of the leader who wrote this; '' when an operator did. */
@@ -145,6 +149,7 @@ export const NEW_GUEST: GuestDocument = {
   rollout: '',
   outcome: '',
   extended: false,
+  dataSchema: 0,
   epoch: '',
 }
 

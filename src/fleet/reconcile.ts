@@ -3,6 +3,7 @@
  * Level-triggered: nothing is remembered between passes, so that whoever comes next goes on from the same documents.
  */
 import type { Group } from '../resolve/group.ts'
+import { dataAfter } from './data-schema.ts'
 import {
   BEFORE_SLOT,
   type GroupDocument,
@@ -204,11 +205,14 @@ function grant(group: Group, run: Run, view: View, moves: Map<string, Move>): vo
     if (slots >= budget || (!isDown && away >= budget)) continue
     slots++
     if (!isDown) away++
+    const good = document.good || knownGood(name, view)
     const next: GuestDocument = {
       ...document,
-      good: document.good || knownGood(name, view),
+      good,
       state: 'granted',
       bootId: view.observed.get(name)?.bootId ?? '',
+      // From now on its data may be what that generation writes, however this ends.
+      dataSchema: dataAfter({ ...document, good }, document.want, view.dataSchemas),
       why: `to be started on ${document.want}`,
     }
     moves.set(name, {

@@ -1,4 +1,5 @@
 /** A rollout as a whole: which wave it is in, and what stops it, turns it back or lets it go on (rollout.md 2.4). */
+import { dataProblem, type DataSchemas, whyNoWayBack } from './data-schema.ts'
 import { BEFORE_SLOT, HOLDING, type RolloutDocument } from './documents.ts'
 import { approvedWave, isFinished, isToReturn, judge, type Progress, slotsOf, some } from './progress.ts'
 import type { RolloutMove, View } from './view.ts'
@@ -21,9 +22,11 @@ export function steer(progress: Progress, view: View): Steered {
   const at = state === 'paused' ? resume : state
   if (at !== 'prefetch' && at !== 'wave' && at !== 'soak') return STANDS
   const verdict = judge(progress, rollout.wave, view, at === 'soak')
-  if (verdict.kind === 'fail')
+  const stays = verdict.kind === 'fail' ? whyNoWayBack(progress, view.dataSchemas) : ''
+  if (verdict.kind === 'fail' && stays === '')
     return moved(rollout, { state: 'rolling-back', resume: '', pausedBy: '', reason: verdict.reason })
   if (state === 'paused' && pausedBy === 'operator') return STANDS
+  if (verdict.kind === 'fail') return pause(rollout, at, `${verdict.reason}; no way back: ${stays}`)
   const hold = whyHeld(progress, view)
   if (hold !== '') return pause(rollout, at, hold)
   if (state === 'paused') return moved(rollout, { state: at, resume: '', pausedBy: '', reason: '' })
@@ -70,6 +73,8 @@ export function whyHeld(progress: Progress, view: View): string {
     const gate = view.bootedGate(rollout.to)
     if (gate !== '') return gate
   }
+  const unfit = view.dataSchemas?.size ? whyUnfit(progress, view.dataSchemas) : ''
+  if (unfit !== '') return unfit
   for (const group of groups) {
     const members = byGroup.get(group.name) ?? []
     const lost = members.filter(({ document }) => document.state === 'lost')
@@ -88,6 +93,16 @@ export function whyHeld(progress: Progress, view: View): string {
     }
   }
   return closedWindow(progress, view)
+}
+
+/** A guest that is still to be moved and whose data does not allow that. */
+function whyUnfit({ members, rollout }: Progress, schemas: DataSchemas): string {
+  for (const { name, document, standing } of members) {
+    if (standing !== 'open' && !BEFORE_SLOT.has(document.state)) continue
+    const problem = dataProblem(document, rollout.to, schemas)
+    if (problem && !(problem.isWayBack && rollout.irreversible)) return `${name}: ${problem.text}`
+  }
+  return ''
 }
 
 function closedWindow({ rollout, members }: Progress, view: View): string {

@@ -1,5 +1,6 @@
 /** What one pass of the controller sees and decides: plain data on both sides, and nothing remembered in between. */
 import type { Group } from '../resolve/group.ts'
+import type { DataSchemas } from './data-schema.ts'
 import type { Approval, GroupDocument, GuestDocument, RolloutDocument } from './documents.ts'
 import type { Moment } from './windows.ts'
 
@@ -44,6 +45,8 @@ export interface View {
   readonly prepared: ReadonlyMap<string, Prepared>
   /** Manifest digest by the name of a generation: what evidence is compared with. */
   readonly manifests: ReadonlyMap<string, string>
+  /** What generations say of data; absent: none says anything. */
+  readonly dataSchemas?: DataSchemas
   /** '' when a group that requires it may take the generation, else why not. */
   readonly bootedGate: (generation: string) => string
   readonly isApproved: (rollout: RolloutDocument, approval: Approval) => boolean

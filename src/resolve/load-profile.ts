@@ -59,10 +59,11 @@ export async function loadProfile(
   }
   const main = pathOf(name.replace(/@.*/, ''))
   decodeDocument(main, (to) => checkTogether(draft, to))
-  const { scripts, ...rest } = draft
+  const { scripts, dataSchema, ...rest } = draft
   const id = draft.id || name.replace('@', '-').replaceAll('_', '-')
   const profile: Profile = {
     ...rest,
+    ...(dataSchema && { dataSchema }),
     name,
     id,
     hostname: draft.hostname || id,

@@ -76,6 +76,13 @@ export interface ServiceSpec {
   readonly kind: 'respawn' | 'once' | 'console'
 }
 
+/** Formats of the data by number, from 1: what software reads, and what it leaves behind. */
+export interface DataSchema {
+  /** Lowest and highest. */
+  readonly reads: readonly [number, number]
+  readonly writes: number
+}
+
 export interface DataArea {
   readonly name: string
   /** ext4 label, at most 16 bytes. */
@@ -257,6 +264,8 @@ export interface Profile {
   readonly network: 'none' | 'dhcp'
   readonly kernel: KernelSpec
   readonly data: readonly DataArea[]
+  /** Absent: nothing is said of what the data is like. */
+  readonly dataSchema?: DataSchema | undefined
   readonly images: readonly ImageSpec[]
   readonly boot: BootTest
   /** MiB that guests have; 0: not said. */

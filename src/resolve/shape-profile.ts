@@ -18,12 +18,13 @@ import {
   type Source,
   string,
 } from '../base/shape.ts'
-import type { BootTest, KernelSpec, Profile } from './profile.ts'
+import type { BootTest, DataSchema, KernelSpec, Profile } from './profile.ts'
 import { dataArea, flagName, groupEntry, placeOf, request, service, user } from './shape-entries.ts'
 import { type FileDraft, fileEntry } from './shape-files.ts'
 import { gentooFields } from './shape-gentoo.ts'
 import { initFields } from './shape-init.ts'
 import { image } from './shape-images.ts'
+import { dataSchema } from './shape-data-schema.ts'
 import { guestTest } from './shape-tests.ts'
 import { budget, config, DEFAULT_ROOT, ramRootOf, rootFields, rootKind } from './shape-memory.ts'
 import { applyFields, type Field, group, scalar, stack, stackedMap, startOf } from './shape-layers.ts'
@@ -45,7 +46,8 @@ import {
 } from './shape-words.ts'
 
 /** A profile on the way: scripts as a map, files not yet read. */
-export interface ProfileDraft extends Omit<Profile, 'name' | 'files' | 'scripts'> {
+export interface ProfileDraft extends Omit<Profile, 'name' | 'files' | 'scripts' | 'dataSchema'> {
+  readonly dataSchema: DataSchema | undefined
   readonly files: readonly FileDraft[]
   readonly scripts: ReadonlyMap<string, string>
 }
@@ -251,6 +253,11 @@ const FIELDS: { readonly [K in keyof ProfileDraft]: Field<ProfileDraft[K]> } = {
   ),
   kernel,
   data: stack(dataArea(), { nameOf: ({ name }) => name }, 'Writable data areas, each an ext4 disk.'),
+  dataSchema: scalar<DataSchema | undefined>(
+    dataSchema,
+    undefined,
+    'Formats of the data that the software reads and writes: a guest is never led to what cannot read its data.',
+  ),
   images: stack(
     image(),
     { nameOf: ({ format }) => format },

@@ -56,6 +56,10 @@ export const rollout: Command = {
       description:
         'start: be the controller until it has ended; status 0 completed, 1 not, 4 paused by a person',
     },
+    {
+      flags: '--irreversible',
+      description: 'plan, start: guests may be led to what writes data that their old generation cannot read',
+    },
     { flags: '--watch', description: 'status: show each change until interrupted' },
     { flags: '--reason <text>', description: 'pause, abort, rollback: why, for the others' },
     { flags: '--key <name>', description: 'approve: the key to sign with (stage5 key new NAME)' },

@@ -48,7 +48,10 @@ export function execDriver(group: Group, options: ExecOptions, { project, root }
     )
   }
 
-  const plain = (generation: DriverGeneration): Json => ({ ...generation })
+  const plain = ({ dataSchema, ...rest }: DriverGeneration): Json => ({
+    ...rest,
+    ...(dataSchema && { dataSchema: { reads: [...dataSchema.reads], writes: dataSchema.writes } }),
+  })
 
   return {
     kind: 'exec',

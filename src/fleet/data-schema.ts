@@ -1,0 +1,85 @@
+/**
+ * Which generation can work with the data that a guest has: the numbers of its format that a generation reads, and the one
+ * that it leaves behind (rollout.md 2.5). Nothing here looks into data: profiles say it.
+ */
+import type { DataSchema } from '../resolve/profile.ts'
+import { type GuestDocument, HOLDING } from './documents.ts'
+import { isToReturn, type Progress } from './progress.ts'
+
+/** By the name of a generation; one that says nothing is not in it. */
+export type DataSchemas = ReadonlyMap<string, DataSchema>
+
+export function dataSchemasOf(
+  generations: ReadonlyMap<string, { readonly dataSchema?: DataSchema }>,
+): DataSchemas {
+  return new Map(
+    [...generations].flatMap(([name, { dataSchema }]) => (dataSchema ? [[name, dataSchema]] : [])),
+  )
+}
+
+const NOTHING_SAID: DataSchemas = new Map()
+
+/** Number of the newest format that the data may have, since something that writes it was led there; 0 is not known. */
+export function dataOf({ dataSchema, good }: GuestDocument, schemas: DataSchemas = NOTHING_SAID): number {
+  return Math.max(dataSchema, schemas.get(good)?.writes ?? 0)
+}
+
+/** The same once a generation has been started. */
+export function dataAfter(
+  document: GuestDocument,
+  generation: string,
+  schemas: DataSchemas = NOTHING_SAID,
+): number {
+  return Math.max(dataOf(document, schemas), schemas.get(generation)?.writes ?? 0)
+}
+
+/** A generation that says nothing is not believed to read what somebody gave a number. */
+function isReadable(data: number, generation: string, schemas: DataSchemas): boolean {
+  if (data === 0) return true
+  const reads = schemas.get(generation)?.reads
+  return reads !== undefined && reads[0] <= data && data <= reads[1]
+}
+
+function saidOf(generation: string, schemas: DataSchemas): string {
+  const reads = schemas.get(generation)?.reads
+  if (!reads) return `${generation} does not say what it reads`
+  return `${generation} reads ${reads[0] === reads[1] ? reads[0] : `${reads[0]} to ${reads[1]}`}`
+}
+
+export interface DataProblem {
+  readonly text: string
+  /** Whoever says that there is no way back may go on. */
+  readonly isWayBack: boolean
+}
+
+/** Why a guest must not be led to a generation; undefined when its data allows that. */
+export function dataProblem(
+  document: GuestDocument,
+  to: string,
+  schemas: DataSchemas = NOTHING_SAID,
+): DataProblem | undefined {
+  const data = dataOf(document, schemas)
+  if (!isReadable(data, to, schemas))
+    return { text: `its data has schema ${data}, ${saidOf(to, schemas)}`, isWayBack: false }
+  const after = dataAfter(document, to, schemas)
+  const { good } = document
+  if (good === '' || after === data || isReadable(after, good, schemas)) return undefined
+  return {
+    text: `${to} writes data of schema ${after}, and ${saidOf(good, schemas)}, where it would go back to`,
+    isWayBack: true,
+  }
+}
+
+/** '' when every guest that a rollout moved, or is moving, could read its data where it would go back to. */
+export function whyNoWayBack({ members, rollout }: Progress, schemas: DataSchemas = NOTHING_SAID): string {
+  for (const member of members) {
+    const { name, document } = member
+    const isMoving = document.rollout === rollout.id && HOLDING.has(document.state)
+    const back = isMoving ? document.good : isToReturn(member, rollout) ? document.previous : ''
+    if (back === '') continue
+    const data = dataOf(document, schemas)
+    if (!isReadable(data, back, schemas))
+      return `${name}: its data has schema ${data}, ${saidOf(back, schemas)}`
+  }
+  return ''
+}
