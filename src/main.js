@@ -1,9 +1,10 @@
 #!/usr/bin/env node
 // The only JavaScript: find Node 24 (a checkout brings one in node_modules), switch the compile cache on, start.
 // Node does not strip types below node_modules: a published package brings dist/. `--version` is answered here: it needs nothing else.
-import { spawnSync } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import module from 'node:module'
+import { constants } from 'node:os'
 import { fileURLToPath } from 'node:url'
 
 if (Number(process.versions.node.split('.')[0]) >= 24) {
@@ -14,10 +15,17 @@ if (Number(process.versions.node.split('.')[0]) >= 24) {
   } else await import(import.meta.url.includes('/node_modules/') ? '../dist/cli/main.js' : './cli/main.ts')
 } else {
   const node = fileURLToPath(new URL('../node_modules/node/bin/node', import.meta.url))
-  const { status, error } = spawnSync(node, process.argv.slice(1), { stdio: 'inherit' })
-  if (error)
+  const child = spawn(node, process.argv.slice(1), { stdio: 'inherit' })
+  child.on('error', () => {
     console.error(
       `stage5: Node ${process.versions.node} is too old, 24 or newer is needed; in a checkout run: npm install`,
     )
-  process.exitCode = error ? 1 : (status ?? 130)
+    process.exitCode = 1
+  })
+  child.on('exit', (code, signal) => {
+    process.exitCode = code ?? 128 + constants.signals[signal]
+  })
+  // A terminal sends Ctrl-C to both; whoever ends a process by its number means the program.
+  process.on('SIGINT', () => {})
+  for (const signal of ['SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal))
 }
