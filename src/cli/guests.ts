@@ -10,10 +10,13 @@ import { type GuestFolder, guestFolder, machineId } from '../deploy/drivers/fold
 import { startedOf } from '../deploy/drivers/keeper.ts'
 import { guestsRoot } from '../deploy/drivers/open.ts'
 import { readOutput } from '../deploy/drivers/output.ts'
+import { dataProblem, dataSchemasOf } from '../fleet/data-schema.ts'
+import { NEW_GUEST } from '../fleet/documents.ts'
 import type { Group } from '../resolve/group.ts'
 import { driverGuest } from '../resolve/template.ts'
 import { findGeneration } from './generations.ts'
 import { groupDriver } from './groups.ts'
+import { driverGenerations } from './rollout-world.ts'
 import type { World } from './world.ts'
 
 export interface FoundGuest {
@@ -74,6 +77,21 @@ export async function observe(world: World, found: FoundGuest): Promise<Observed
 export async function generationFor(world: World, group: Group, text?: string): Promise<DriverGeneration> {
   const { line, seq, name, manifest, directory } = await findGeneration(world, text ?? group.line)
   return { line, seq, name, manifest, directory }
+}
+
+/** @throws S5_ROLLOUT_REFUSED when the generation does not read data as the one before it left it */
+export async function mustRead(
+  world: World,
+  { folder }: FoundGuest,
+  generation: DriverGeneration,
+): Promise<void> {
+  const schemas = dataSchemasOf(await driverGenerations(world))
+  const problem = dataProblem({ ...NEW_GUEST, good: folder.pointer('good') }, generation.name, schemas)
+  if (problem && !problem.isWayBack)
+    throw new Stage5Error('S5_ROLLOUT_REFUSED', `${folder.name}: ${problem.text}`, {
+      hint: `stage5 generations ${generation.line}`,
+      data: { guest: folder.name, generation: generation.name },
+    })
 }
 
 /** Makes what outlives all generations of a guest: its machine-id, and its data disks where the driver has some. */

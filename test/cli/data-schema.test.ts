@@ -1,6 +1,6 @@
 /** `dataSchema:` of a profile from the build to the rollout that it stops, with guests of the driver exec. */
 import assert from 'node:assert/strict'
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { after, before, test } from 'node:test'
 import { expectConsole, type Ran, stage5 } from '../helpers/console.ts'
@@ -46,6 +46,7 @@ function running(): string {
 
 test('a guest goes over a change of its data only when somebody says so, and then not back', async (t) => {
   const all = JSON.parse((await must('generations', 'word', '--json')).stdout) as {
+    name: string
     manifest: string
     dataSchema: unknown
   }[]
@@ -69,6 +70,13 @@ test('a guest goes over a change of its data only when somebody says so, and the
   const words = ['rollout', 'start', 'web', '--to', 'g1', '--irreversible']
   await expectConsole(t, 'data-schema-back', project.directory, words)
   assert.equal(running(), young?.manifest)
+
+  // The same by hand, where the guest's folder says what it ran last.
+  symlinkSync(join('gen', young?.name ?? ''), at('.stage5/guests/web-1/good'))
+  const start = ['guest', 'start', 'web-1', '--generation', 'word/g1']
+  await expectConsole(t, 'data-schema-guest-start', project.directory, start)
+  assert.equal(running(), young?.manifest)
+  rmSync(at('.stage5/guests/web-1/good'))
 
   // The way on: one that reads both goes without a word, and back again.
   await build('3', '{reads: [5, 7], writes: 6}')

@@ -21,6 +21,7 @@ import {
   generationFor,
   growArea,
   guestsOf,
+  mustRead,
   observe,
   retireGuest,
 } from '../guests.ts'
@@ -200,6 +201,7 @@ async function start(world: World, groups: readonly Group[], words: Words): Prom
   const fresh = named !== undefined || folder.pointer('good') === ''
   const generation = fresh ? await generationFor(world, group, named) : undefined
   if (generation) {
+    await mustRead(world, found, generation)
     for (const message of await mustShow(world, group, guest, generation))
       world.report({ kind: 'warning', code: 'rollout.hidden', message })
     await driver.prepare(guest, generation, world.signal)
