@@ -66,9 +66,9 @@ function comeUp(name: string, document: GuestDocument, group: Group, facts: Fact
   const { want, token, bootId } = document
   const seen = facts.observed.get(name)
   const isObeyed = seen?.token === token
+  const isStarted = seen !== undefined && seen.bootId !== '' && seen.bootId !== bootId
   if (seen && isObeyed) {
     const wanted = facts.manifests.get(want)
-    const isStarted = seen.bootId !== '' && seen.bootId !== bootId
     if (isRunning(seen, document, facts)) {
       if (seen.health === 'pass')
         return {
@@ -102,7 +102,8 @@ function comeUp(name: string, document: GuestDocument, group: Group, facts: Fact
   if (!isObeyed) return { action }
   if (document.state === 'granted')
     return { move: { guest: name, next: { ...document, state: 'switching', why: `starting ${want}` } } }
-  return NOTHING
+  // Who asked may have been killed between the guest's note of the token and its start.
+  return isStarted ? NOTHING : { action }
 }
 
 function soak(name: string, document: GuestDocument, group: Group, facts: Facts): Step {

@@ -34,6 +34,24 @@ test('who was never told to start something has not failed on it, and is told on
   assert.deepEqual(findings(toy).problems, [])
 })
 
+test('who noted the order of a controller that was killed, and was not started, is asked again', () => {
+  const all = scene([group('a', 1, ONE)], () => 'none')
+  const { toy, truth } = all
+  all.until('wave')
+  const before = truth.status('a-1')
+  while (toy.guestNow('a-1')?.state !== 'granted') mutePass(all)
+  const token = toy.guestNow('a-1')?.token ?? 0
+  const asked = [1, 2, 3].map(() => {
+    const view = toy.view({ observed: new Map([['a-1', { ...before, token }]]) })
+    return toy.applied(view, reconcile(view)).map(({ kind, token: of }) => `${kind} ${of}`)
+  })
+  assert.equal(toy.guestNow('a-1')?.state, 'switching')
+  assert.deepEqual(asked.slice(1), [[`switch ${token}`], [`switch ${token}`]])
+  all.until('completed')
+  assert.equal(truth.boots.length, 1)
+  assert.deepEqual(findings(toy).problems, [])
+})
+
 test('a driver that never does it is not waited for without end', () => {
   const all = scene([group('a', 1, { ...ONE, allowedFailures: { count: 0 } })], () => 'none')
   const { toy } = all
