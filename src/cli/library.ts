@@ -19,17 +19,31 @@ export interface PackagesIndex {
 }
 
 /**
- * Read the `Packages` index of a Gentoo binhost.
+ * Read the `Packages` index of a Gentoo binhost, plain or compressed by gzip, zstd or xz; for the last the program xz is run.
  *
  * @throws S5_INDEX_REFUSED
  * @example
  * parsePackagesIndex(Buffer.from('VERSION: 0\nTIMESTAMP: 1\n\nCPV: a/b-1\n')).packages // => [{ CPV: 'a/b-1' }]
  */
 export function parsePackagesIndex(bytes: Uint8Array): PackagesIndex {
-  const index = parseGentooIndex('Packages', bytes)
+  const index = parseGentooIndex('Packages', unpackedOrRefused(bytes))
   return {
     header: Object.fromEntries(index.header),
     packages: [...index.entries()].map(({ fields }) => Object.fromEntries(fields)),
+  }
+}
+
+function unpackedOrRefused(bytes: Uint8Array): Uint8Array {
+  try {
+    return unpacked(bytes)
+  } catch (error) {
+    const isMissing = (error as NodeJS.ErrnoException).code === 'ENOENT'
+    const problem = isMissing ? 'the program xz is not installed' : 'the compressed bytes are damaged'
+    throw new Stage5Error('S5_INDEX_REFUSED', `Packages: ${problem}`, {
+      ...(isMissing && { hint: 'apt-get install xz-utils' }),
+      data: { reason: 'decompress', file: 'Packages' },
+      cause: error,
+    })
   }
 }
 
@@ -82,7 +96,7 @@ type For<Key extends string> = { readonly atom: string } & { readonly [K in Key]
 
 /** A question to the resolver. Words mean what they mean to Portage; what is left out binds nothing. */
 export interface ResolveRequest {
-  /** Paths of `Packages` files (plain, .gz or .zst) or read indexes; of equally good builds those of the first are taken. */
+  /** Paths of `Packages` files (plain, .gz, .zst or .xz) or read indexes; of equally good builds those of the first are taken. */
   readonly indexes: readonly (string | PackagesIndex)[]
   /** Wanted atoms, and `@set` for those of `sets`. */
   readonly atoms: readonly string[]
@@ -218,10 +232,7 @@ export function readPackagesIndex(path: string): GentooIndex & RawIndex {
   let bytes: Uint8Array | undefined
   try {
     bytes = readFileSync(path) as Uint8Array
-    const limit = { maxOutputLength: MAX_INDEX }
-    if (bytes[0] === 0x1f && bytes[1] === 0x8b) bytes = gunzipSync(bytes, limit)
-    else if (bytes[0] === 0x28 && bytes[1] === 0xb5) bytes = zstdDecompressSync(bytes, limit)
-    else if (bytes[0] === 0xfd && bytes[1] === 0x37) bytes = unxz(bytes)
+    bytes = unpacked(bytes)
   } catch (error) {
     const { code = 'damaged' } = error as NodeJS.ErrnoException
     const isUnpacked = bytes !== undefined && code === 'ENOENT'
@@ -232,6 +243,15 @@ export function readPackagesIndex(path: string): GentooIndex & RawIndex {
     })
   }
   return parseGentooIndex(path, bytes)
+}
+
+/** By its first bytes. */
+function unpacked(bytes: Uint8Array): Uint8Array {
+  const limit = { maxOutputLength: MAX_INDEX }
+  if (bytes[0] === 0x1f && bytes[1] === 0x8b) return gunzipSync(bytes, limit)
+  if (bytes[0] === 0x28 && bytes[1] === 0xb5) return zstdDecompressSync(bytes, limit)
+  if (bytes[0] === 0xfd && bytes[1] === 0x37) return unxz(bytes)
+  return bytes
 }
 
 /** @see formats.md 3.1 for the bound of memory */

@@ -26,6 +26,18 @@ const TEXT = [
   'CPV: dev-libs/ssl-4\nSLOT: 0/4\nKEYWORDS: ~amd64\n',
 ].join('\n')
 
+test('an index in bytes is read whatever it is compressed by, and damaged bytes are refused', () => {
+  const parsed = parsePackagesIndex(Buffer.from(TEXT))
+  const xz = execFileSync('xz', ['-c'], { input: TEXT })
+  for (const bytes of [gzipSync(TEXT), zstdCompressSync(TEXT), xz])
+    assert.deepEqual(parsePackagesIndex(bytes), parsed)
+  for (const bytes of [gzipSync(TEXT), zstdCompressSync(TEXT), xz])
+    assert.throws(
+      () => parsePackagesIndex(bytes.subarray(0, bytes.length - 12)),
+      (error) => error instanceof Stage5Error && error.code === 'S5_INDEX_REFUSED',
+    )
+})
+
 test('the same index as text, as a file and compressed gives the same answer', (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'stage5-library-'))
   t.after(() => rmSync(folder, { recursive: true, force: true }))
