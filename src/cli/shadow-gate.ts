@@ -17,29 +17,27 @@ export function gatedDriver(world: World, group: Group): GuestDriver {
   return {
     ...driver,
     prepare: async (guest, generation, signal) => {
-      await mustShow(world, group, guest, generation)
+      const { hidden, isBack } = await hiddenFrom(world, group, guest, generation)
+      if (hidden.length > 0 && !isBack)
+        throw new Stage5Error('S5_ROLLOUT_REFUSED', hidden.slice(0, 3).join('; '), {
+          hint: `stage5 guest status ${guest.name} --to ${generation.name}`,
+          data: { guest: guest.name, generation: generation.name, hidden },
+        })
       await driver.prepare(guest, generation, signal)
     },
   }
 }
 
-/**
- * What would be hidden from a guest, as lines.
- * @throws S5_ROLLOUT_REFUSED where its group holds, but for an older generation
- */
-export async function mustShow(
+/** What of a generation would be hidden from a guest, as lines; `isBack`: it is older than what the guest runs. */
+export async function hiddenFrom(
   world: World,
   group: Group,
   { name }: DriverGuest,
   generation: DriverGeneration,
-): Promise<readonly string[]> {
+): Promise<{ readonly hidden: readonly string[]; readonly isBack: boolean }> {
   const alone = { ...group, guests: group.guests.filter((guest) => guest.name === name) }
   const { warnings, problems } = await hiddenChanges(world, [alone], generation)
   const [found] = guestsOf(world, [alone])
   const before = found && (await runningBase(world, found))
-  if (problems.length === 0 || (before && before.seq > generation.seq)) return [...warnings, ...problems]
-  throw new Stage5Error('S5_ROLLOUT_REFUSED', problems.slice(0, 3).join('; '), {
-    hint: `stage5 guest status ${name} --to ${generation.name}`,
-    data: { guest: name, generation: generation.name, hidden: problems },
-  })
+  return { hidden: [...warnings, ...problems], isBack: before !== undefined && before.seq > generation.seq }
 }

@@ -28,7 +28,7 @@ import {
 import { parseBytes } from '../quantities.ts'
 import { columns } from '../../base/columns.ts'
 import { mebibytes } from '../render/progress.ts'
-import { mustShow } from '../shadow-gate.ts'
+import { hiddenFrom } from '../shadow-gate.ts'
 import { shownPath, type World } from '../world.ts'
 
 type Action = (world: World, groups: readonly Group[], words: Words) => Promise<Result>
@@ -202,8 +202,9 @@ async function start(world: World, groups: readonly Group[], words: Words): Prom
   const generation = fresh ? await generationFor(world, group, named) : undefined
   if (generation) {
     await mustRead(world, found, generation)
-    for (const message of await mustShow(world, group, guest, generation))
-      world.report({ kind: 'warning', code: 'rollout.hidden', message })
+    // Told and not held: whoever names a generation has decided.
+    const { hidden } = await hiddenFrom(world, group, guest, generation)
+    for (const message of hidden) world.report({ kind: 'warning', code: 'rollout.hidden', message })
     await driver.prepare(guest, generation, world.signal)
   }
   const { token } = await driver.status(guest, world.signal)
