@@ -3,7 +3,7 @@ import { type BigIntStats, linkSync, lstatSync, renameSync, rmSync } from 'node:
 import { threadId } from 'node:worker_threads'
 import { errnoOf } from '../host/disk.ts'
 import { comparer } from './dedupe-compare.ts'
-import { type FileNode, TEMPORARY, type Top } from './dedupe-scan.ts'
+import { type FileNode, type Place, TEMPORARY } from './dedupe-scan.ts'
 import { journalToucher } from './dedupe-times.ts'
 
 /** Files of equal size, mode, owner, time and attributes. */
@@ -13,8 +13,6 @@ export type Bucket = readonly FileNode[]
 export interface Setting {
   readonly dryRun: boolean
   readonly journals: string
-  /** By number of the argument. */
-  readonly tops: readonly Top[]
   /** By number of the folder: 1 before the first change in it. Shared by threads. */
   readonly touched: Uint8Array
   /** Not 0 when nothing more may be done. Shared by threads. */
@@ -41,7 +39,6 @@ type FileName = FileNode['names'][number]
 export function linker({
   dryRun,
   journals,
-  tops,
   touched,
   stop,
 }: Setting): (buckets: readonly Bucket[]) => Outcome {
@@ -56,12 +53,10 @@ export function linker({
   }
 
   /** @returns false when the file may not have another name */
-  function replace(master: FileNode, { place, folder, group }: FileName): boolean {
+  function replace(master: FileNode, { place, folder }: FileName): boolean {
     touchJournal()
-    const top = tops[group] as Top
     touched[folder] = 1
-    touched[top.folder] = 1
-    const temporary = `${top.directory}/${TEMPORARY}${process.pid}-${threadId}`
+    const temporary = beside(place, `${TEMPORARY}${process.pid}-${threadId}`)
     try {
       linkSync((master.names[0] as FileName).place, temporary)
     } catch (error) {
@@ -107,6 +102,13 @@ export function linker({
       }
     }
   }
+}
+
+/** Another name in the folder of a file. */
+function beside(place: Place, name: string): Place {
+  const end = place.lastIndexOf('/') + 1
+  if (typeof place === 'string') return place.slice(0, end) + name
+  return Buffer.concat([place.subarray(0, end), Buffer.from(name)])
 }
 
 /** Which of two equal files the other becomes a name of: one of the store, else the one with more names. */

@@ -34,8 +34,6 @@ export interface FileNode {
 /** A folder that was asked for. */
 export interface Top {
   readonly directory: string
-  /** Its number in `Scan.folders`. */
-  readonly folder: number
   readonly files: number
   /** On the disk, each inode once, in the first that has it. */
   readonly bytes: number
@@ -84,7 +82,7 @@ export function scanFolders(
 
   for (const [group, directory] of directories.entries()) {
     const top = lstatSync(directory)
-    const count = { directory, folder: folders.length, files: 0, bytes: 0 }
+    const count = { directory, files: 0, bytes: 0 }
     groups.push(count)
     const byNumber = nodes.get(top.dev) ?? new Map<number, FileNode>()
     nodes.set(top.dev, byNumber)
@@ -94,7 +92,6 @@ export function scanFolders(
         signal.throwIfAborted()
         report({ kind: 'image.progress', name: 'scan', done: group, total: directories.length })
       }
-      const isTop = number === count.folder
       for (const entry of readdirSync(placeOf(folder), {
         withFileTypes: true,
         encoding: 'latin1' as 'utf8',
@@ -106,7 +103,7 @@ export function scanFolders(
           continue
         }
         if (!entry.isFile()) continue
-        if (isTop && isLeftOver(entry.name)) {
+        if (isLeftOver(entry.name)) {
           if (!dryRun) rmSync(place, { force: true })
           continue
         }

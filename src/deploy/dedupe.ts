@@ -9,7 +9,7 @@ import type { Report } from '../base/events.ts'
 import { diskError } from '../host/disk.ts'
 import type { Xattr } from '../tree/tree.ts'
 import type { Bucket, Setting } from './dedupe-link.ts'
-import { byteString, type FileNode, type Scan, scanFolders, type Shared, type Top } from './dedupe-scan.ts'
+import { byteString, type FileNode, type Scan, scanFolders, type Shared } from './dedupe-scan.ts'
 import { openThreads, type Threads } from './dedupe-threads.ts'
 import { findUnmended, openFolderTimes } from './dedupe-times.ts'
 
@@ -79,7 +79,7 @@ async function linkAll(
 ): Promise<Deduped> {
   const touched = new Uint8Array(new SharedArrayBuffer(scan.folders.length))
   const stop = new Int32Array(new SharedArrayBuffer(4))
-  const setting: Setting = { dryRun, journals, tops: scan.groups, touched, stop }
+  const setting: Setting = { dryRun, journals, touched, stop }
   const groups = scan.groups.map(({ directory, files, bytes }) => ({
     directory,
     files,
@@ -92,9 +92,7 @@ async function linkAll(
     if (dryRun) return
     const numbers = new Set<number>()
     for (const bucket of some)
-      for (const { names } of bucket)
-        for (const { folder, group } of names)
-          if (folder >= 0) numbers.add(folder).add((scan.groups[group] as Top).folder)
+      for (const { names } of bucket) for (const { folder } of names) if (folder >= 0) numbers.add(folder)
     times.remember(numbers)
   }
   let done = 0
