@@ -15,15 +15,16 @@ const FORMATS: readonly string[] = [
   'tar',
   'oci',
   'verity',
+  'kernel',
   'initrd',
   'netboot',
   ...EXTENSIONS,
   ...DISKS,
 ]
 /** Formats that are made of the base: it is written even when nobody asks for it by name. */
-export const ON_BASE: readonly string[] = ['verity', 'initrd', 'netboot', ...DISKS]
+export const ON_BASE: readonly string[] = ['verity', 'kernel', 'initrd', 'netboot', ...DISKS]
 /** Formats that need a kernel. */
-const BOOTABLE: readonly string[] = ['initrd', 'netboot', ...DISKS]
+const BOOTABLE: readonly string[] = ['kernel', 'initrd', 'netboot', ...DISKS]
 
 /** @throws S5_FORMAT_UNKNOWN, S5_KERNEL_MISSING */
 export function wantedImages({ name, images, kernel }: Profile): Wanted {

@@ -28,6 +28,7 @@ const OPTIONS: { readonly [format: string]: readonly string[] } = {
   dir: [],
   tar: [],
   oci: [],
+  kernel: [],
   initrd: [],
   netboot: [],
   disk: DISK,

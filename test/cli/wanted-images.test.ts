@@ -8,6 +8,7 @@ import { packedProject } from '../helpers/project.ts'
 
 for (const [images, message] of [
   ['[floppy]', /unknown image format "floppy"; known: squashfs, [\s\S]*S5_FORMAT_UNKNOWN/],
+  ['[kernel]', /shop has no kernel, and images: kernel needs one[\s\S]*S5_KERNEL_MISSING/],
   ['[squashfs, disk]', /shop has no kernel, and images: disk needs one[\s\S]*S5_KERNEL_MISSING/],
 ] as const)
   test(`images: ${images}`, async () => {
