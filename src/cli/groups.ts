@@ -2,7 +2,7 @@
 import { readdir, readFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { Stage5Error } from '../base/errors.ts'
-import type { GuestDriver } from '../deploy/driver.ts'
+import type { GuestDriver, WhileOff } from '../deploy/driver.ts'
 import { openDriver } from '../deploy/drivers/open.ts'
 import { run } from '../host/run.ts'
 import type { Group } from '../resolve/group.ts'
@@ -46,9 +46,10 @@ export async function loadGroups(world: World, folder = 'groups'): Promise<reado
 }
 
 /** The driver of a group, with the store at hand for roots that are folders. */
-export function groupDriver(world: World, group: Group): GuestDriver {
+export function groupDriver(world: World, group: Group, whileOff?: WhileOff): GuestDriver {
   return openDriver(group, {
     directory: world.directory,
+    whileOff,
     checkout: async (generation, directory, signal) => {
       const store = await world.store()
       const { root } = await readManifest(generation.directory)

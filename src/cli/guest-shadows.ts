@@ -7,7 +7,15 @@ import { livingOn } from '../deploy/drivers/mounts.ts'
 import { folderLayer } from '../deploy/upper-folder.ts'
 import type { Beside, UpperLayer } from '../deploy/upper-layer.ts'
 import { diskLayer } from '../deploy/upper.ts'
-import { BESIDE, holding, type Shadow, shadowsOf, shadowWords, type UpperEntry } from '../fleet/shadow.ts'
+import {
+  BESIDE,
+  holding,
+  resetting,
+  type Shadow,
+  shadowsOf,
+  shadowWords,
+  type UpperEntry,
+} from '../fleet/shadow.ts'
 import type { Group } from '../resolve/group.ts'
 import { readXattrs, setXattrs } from '../store/xattrs.ts'
 import { lookup, type Tree, type TreePath } from '../tree/tree.ts'
@@ -185,14 +193,23 @@ export async function resetPath(world: World, found: FoundGuest, path: string): 
   })
 }
 
-/** What hides changes of a generation from guests of these groups, as lines; those of groups that hold are problems. */
+/** What hides changes of a generation from guests, as lines. */
+export interface Hidden {
+  readonly warnings: readonly string[]
+  /** What holds guests of groups that hold. */
+  readonly problems: readonly string[]
+  /** What a rollout resets while the guest is off. */
+  readonly resets: readonly string[]
+}
+
 export async function hiddenChanges(
   world: World,
   groups: readonly Group[],
   { line, name }: Pick<Generation, 'line' | 'name'>,
-): Promise<{ readonly warnings: readonly string[]; readonly problems: readonly string[] }> {
+): Promise<Hidden> {
   const warnings: string[] = []
   const problems: string[] = []
+  const resets: string[] = []
   const overlaid = new Map<string, boolean>()
   for (const group of groups) {
     if (!WITH_LAYERS.has(group.driver.kind)) continue
@@ -208,16 +225,58 @@ export async function hiddenChanges(
       }
       if (overlaid.get(before.name) !== true) continue
       const { areas } = await guestShadows(world, found, `${line}/${name.split('-')[0]}`)
-      for (const shadow of holding(
-        areas.flatMap(({ shadows }) => shadows),
-        'hold',
-      ))
-        (group.shadows === 'hold' ? problems : warnings).push(
-          `${found.guest.name}: /${printable(shadow.path)}: ${shadowWords(shadow)}`,
-        )
+      const shadows = areas.flatMap((area) => area.shadows)
+      const toReset = new Set(group.shadows === 'reset-unmodified' ? resetting(shadows) : [])
+      for (const shadow of holding(shadows, 'hold')) {
+        const into = toReset.has(shadow) ? resets : group.shadows === undefined ? warnings : problems
+        into.push(lineOf(found, shadow))
+      }
     }
   }
-  return { warnings, problems }
+  return { warnings, problems, resets }
+}
+
+function lineOf({ guest }: FoundGuest, shadow: Shadow): string {
+  return `${guest.name}: /${printable(shadow.path)}: ${shadowWords(shadow)}`
+}
+
+/**
+ * Takes out of the overlays what the guest only touched and a generation changes, so that the change shows. The caller
+ * keeps the guest off meanwhile. Cut off anywhere, it can be done again.
+ * @returns what was taken out, as lines
+ * @throws S5_ROLLOUT_REFUSED when something of the guest's own would hide a change, unless the generation is an older one;
+ * nothing is taken out then
+ */
+export async function resetTouched(
+  world: World,
+  found: FoundGuest,
+  { line, seq, name }: Pick<Generation, 'line' | 'seq' | 'name'>,
+): Promise<readonly string[]> {
+  mustBeOff(found)
+  const before = await runningBase(world, found)
+  if (!before || before.name === name || !existsSync(before.directory)) return []
+  const { areas } = await guestShadows(world, found, `${line}/g${seq}`)
+  const left = areas.flatMap(({ shadows }) => holding(shadows, 'reset-unmodified'))
+  if (before.seq < seq)
+    refuseHidden(
+      found.guest.name,
+      name,
+      left.map((shadow) => lineOf(found, shadow)),
+    )
+  for (const { layer, upper, shadows } of areas) {
+    const paths = resetting(shadows).map(({ path }) => path)
+    if (paths.length > 0) await layer.mend(upper, paths, [], world.signal)
+  }
+  return areas.flatMap(({ shadows }) => resetting(shadows).map((shadow) => lineOf(found, shadow)))
+}
+
+/** @throws S5_ROLLOUT_REFUSED when there is anything */
+export function refuseHidden(guest: string, generation: string, hidden: readonly string[]): void {
+  if (hidden.length === 0) return
+  throw new Stage5Error('S5_ROLLOUT_REFUSED', hidden.slice(0, 3).join('; '), {
+    hint: `stage5 guest status ${guest} --to ${generation}`,
+    data: { guest, generation, hidden },
+  })
 }
 
 function mustBeOff({ group, folder }: FoundGuest): void {

@@ -125,6 +125,7 @@ export async function planRollout(
       ),
     ...(already.length > 0 ? ['', `${already.length} run it already`] : []),
     ...(hidden.warnings.length > 0 ? ['', ...hidden.warnings.map((text) => `hidden: ${text}`)] : []),
+    ...(hidden.resets.length > 0 ? ['', ...hidden.resets.map((text) => `resets: ${text}`)] : []),
     ...found.map(({ text, hint }) => `\ncannot begin: ${text}${hint === undefined ? '' : `\n  ${hint}`}`),
   ]
   return {
@@ -135,6 +136,7 @@ export async function planRollout(
       already: already.map(({ name }) => name),
       problems,
       ...(hidden.warnings.length > 0 && { hidden: hidden.warnings }),
+      ...(hidden.resets.length > 0 && { resets: hidden.resets }),
     },
     text: `${lines.join('\n')}\n`,
     exitCode: problems.length > 0 ? 1 : 0,

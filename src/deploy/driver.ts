@@ -43,6 +43,16 @@ export interface Observed {
   readonly detail: string
 }
 
+/**
+ * Called while a guest is off and nobody can start it, before it is led to another generation. When it throws the guest
+ * stays on the one that it had, and the switch is taken back.
+ */
+export type WhileOff = (
+  guest: DriverGuest,
+  generation: DriverGeneration,
+  signal: AbortSignal,
+) => Promise<void>
+
 export interface GuestDriver {
   readonly kind: string
   /** Brings the images to where the guest starts from, verified; costs no availability. */

@@ -42,13 +42,14 @@ export function folderLayer(folder: string, xattrs: XattrTools): UpperLayer {
 
     mend: async (upper, remove, add, signal) => {
       mustBeRoot(folder)
-      for (const { path } of goingNames(upper, remove, add))
-        await rm(placeOf(folder, path), { recursive: true, force: true })
+      const going = goingNames(upper, remove, add)
+      for (const { path } of going) await rm(placeOf(folder, path), { recursive: true, force: true })
       for (const one of add) await put(folder, one)
       const marked = add.flatMap(({ path, inode: { xattrs: own } }) =>
         own ? [{ path: placeOf(folder, path), xattrs: own }] : [],
       )
       await xattrs.set(marked, signal)
+      for (const path of new Set([...going, ...add].map((one) => above(one.path)))) await sync(folder, path)
     },
   }
 }
@@ -157,6 +158,24 @@ async function digestOfFile(place: Buffer): Promise<Digest> {
     return `sha256:${hash.digest('hex')}`
   } finally {
     await file.close()
+  }
+}
+
+function above(path: TreePath): TreePath {
+  return path.slice(0, path.lastIndexOf('/'))
+}
+
+/** So that what was taken out does not come back after a cut of power. */
+async function sync(folder: string, path: TreePath): Promise<void> {
+  const directory = await open(placeOf(folder, path), 'r').catch((error: unknown) => {
+    if (GONE.has(errnoOf(error) ?? '')) return undefined
+    throw error
+  })
+  if (!directory) return
+  try {
+    await directory.sync()
+  } finally {
+    await directory.close()
   }
 }
 

@@ -2,9 +2,10 @@
  * The upper layers of overlays on a guest's data disk: read and mended with debugfs(8), as any user and without a mount.
  * On the disk they lie in `/upper`, under the names that they have in the guest; the guest is off.
  */
+import { randomUUID } from 'node:crypto'
 import { existsSync } from 'node:fs'
-import { readFile, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
 import { type Digest, digestOf } from '../base/digest.ts'
 import { printable, Stage5Error } from '../base/errors.ts'
 import { debugfsScript } from '../emit/data-disk.ts'
@@ -240,7 +241,10 @@ async function ask(disk: string, commands: readonly string[], signal: AbortSigna
   return answers
 }
 
-/** @throws S5_TOOL_FAILED */
+/**
+ * On a copy that takes the disk's name when it is whole: cut off anywhere, the disk is as it was.
+ * @throws S5_TOOL_FAILED
+ */
 async function mendUpper(
   disk: string,
   upper: readonly UpperEntry[],
@@ -266,7 +270,49 @@ async function mendUpper(
   )
   const file = join(folder.path, 'commands')
   await writeFile(file, `${commands.join('')}${script}`, 'latin1')
-  const { stderr } = await run(['debugfs', '-w', '-f', file, disk], { signal })
+  await onCopy(disk, signal, async (copy) => {
+    const { stderr } = await run(['debugfs', '-w', '-f', file, copy], { signal })
+    refuseComplaints(disk, stderr)
+    await run(['e2fsck', '-f', '-p', copy], { signal, accept: [0, 1] })
+  })
+}
+
+/** Ending of a copy that is being mended. */
+const COPY = '.mended'
+
+async function onCopy(
+  disk: string,
+  signal: AbortSignal,
+  work: (copy: string) => Promise<void>,
+): Promise<void> {
+  const folder = dirname(disk)
+  const prefix = `.${basename(disk)}.`
+  for (const name of await readdir(folder))
+    if (name.startsWith(prefix) && name.endsWith(COPY)) await rm(join(folder, name), { force: true })
+  // A name of its own: a tool of a program that was killed may still write.
+  const copy = join(folder, `${prefix}${randomUUID()}${COPY}`)
+  try {
+    await run(['cp', '-a', '--sparse=always', '--reflink=auto', '--', disk, copy], { signal })
+    await work(copy)
+    await sync(copy)
+    await rename(copy, disk)
+  } catch (error) {
+    await rm(copy, { force: true })
+    throw error
+  }
+  await sync(folder)
+}
+
+async function sync(path: string): Promise<void> {
+  const file = await open(path, 'r')
+  try {
+    await file.sync()
+  } finally {
+    await file.close()
+  }
+}
+
+function refuseComplaints(disk: string, stderr: string): void {
   const complaints = stderr.split('\n').filter((line) => line !== '' && !/^debugfs \d/.test(line))
   if (complaints.length > 0)
     throw new Stage5Error(
@@ -276,7 +322,6 @@ async function mendUpper(
         data: { disk, stderr },
       },
     )
-  await run(['e2fsck', '-f', '-p', disk], { signal, accept: [0, 1] })
 }
 
 /** In double quotes, where only a double quote needs care and is written twice. */

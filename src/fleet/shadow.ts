@@ -79,7 +79,23 @@ export function shadowsOf(
       beside.content === young.content
     found.push({ ...shadow, settled })
   }
-  return found
+  return found.flatMap((shadow) => keepingBelow(shadow, byPath, found, after))
+}
+
+/** A directory goes with everything in it: one that holds more than what may go stays. */
+function keepingBelow(
+  shadow: Shadow,
+  upper: ReadonlyMap<TreePath, UpperEntry>,
+  found: readonly Shadow[],
+  after: Tree,
+): readonly Shadow[] {
+  const { path, remedy } = shadow
+  if (remedy !== 'reset' || upper.get(path)?.inode?.type !== 'dir') return [shadow]
+  const going = new Set(found.filter((one) => one.remedy === 'reset').map((one) => one.path))
+  const stays = [...upper.keys()].some((name) => name.startsWith(`${path}/`) && !going.has(name))
+  if (!stays) return [shadow]
+  const young = lookup(after, path)?.inode
+  return !young || isDirectory(young) ? [] : [{ ...shadow, remedy: 'keep', conflict: true }]
 }
 
 function shadowOf(
@@ -191,6 +207,11 @@ export function holding(shadows: readonly Shadow[], policy: ShadowPolicy): reado
     ({ base, kind, settled }) => (base !== 'none' || kind === 'redirected') && kind !== 'same' && !settled,
   )
   return policy === 'hold' ? hiding : hiding.filter(({ remedy }) => remedy !== 'reset')
+}
+
+/** Names that `reset-unmodified` takes out of the layer: they hide a change, and nothing of the guest is in them. */
+export function resetting(shadows: readonly Shadow[]): readonly Shadow[] {
+  return holding(shadows, 'hold').filter(({ remedy }) => remedy === 'reset')
 }
 
 /** In words, for one line. */

@@ -67,6 +67,9 @@ export interface Group {
   /** `booted`: only generations whose signed boot record matches. */
   readonly require: 'built' | 'booted'
   readonly trustSteadyState: boolean
-  /** Whether a guest whose overlay hides a change of the next base holds a rollout; absent: it is only told. */
-  readonly shadows?: 'hold'
+  /**
+   * Whether a guest whose overlay hides a change of the next base holds a rollout; absent: it is only told.
+   * `reset-unmodified`: what it only touched is reset on the way, anything else holds.
+   */
+  readonly shadows?: 'hold' | 'reset-unmodified'
 }

@@ -253,9 +253,9 @@ const group = object('a map with the keys of a group', {
     'FleetLock: believe a guest that says it is steady, without looking.',
   ),
   shadows: optional(
-    oneOf('warn', 'hold'),
+    oneOf('warn', 'hold', 'reset-unmodified'),
     'warn',
-    'When the overlay of a guest hides what the next base changes: warn, or hold the rollout until `stage5 guest rebase` or `reset` has decided.',
+    'When the overlay of a guest hides what the next base changes: warn, or hold the rollout until `stage5 guest rebase` or `reset` has decided; reset-unmodified: reset what was only touched while the guest is off, and hold for anything else.',
   ),
 })
 
@@ -286,7 +286,7 @@ export function decodeGroup(name: string, node: Source, to: Decoder): GroupDraft
       approvers: found.approvers,
       require: found.require,
       trustSteadyState: found.trustSteadyState,
-      ...(found.shadows === 'hold' && { shadows: found.shadows }),
+      ...(found.shadows !== 'warn' && { shadows: found.shadows }),
     },
     guests: who.listed,
     source: who.source,

@@ -1,11 +1,15 @@
 /** The data areas of the driver dir: kept over another base, never mounted twice, never outside of the guest. */
 import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { existsSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { isStage5Error } from '../../src/base/errors.ts'
 import { guestFolder, type GuestFolder } from '../../src/deploy/drivers/folder.ts'
-import { startedOf } from '../../src/deploy/drivers/keeper.ts'
+import type { WhileOff } from '../../src/deploy/driver.ts'
+import { startedOf, startKeeper } from '../../src/deploy/drivers/keeper.ts'
 import { livingOn } from '../../src/deploy/drivers/mounts.ts'
 import { findTool } from '../../src/host/run.ts'
 import { temporaryDirectory } from '../../src/host/temp.ts'
@@ -19,11 +23,12 @@ async function withBench(
   t: TestContext,
   body: (bench: DirBench, own: GuestFolder) => Promise<void>,
   program?: readonly string[],
+  whileOff?: WhileOff,
 ): Promise<void> {
   const missing = process.getuid?.() !== 0 ? 'root' : findTool('busybox') ? '' : 'busybox'
   if (missing !== '') return t.skip(`needs ${missing}`)
   using place = temporaryDirectory()
-  const bench = openBench(place.path, program)
+  const bench = openBench(place.path, program, whileOff)
   try {
     await body(bench, guestFolder(join(bench.folder, '.stage5/guests'), bench.guest.name))
   } finally {
@@ -141,4 +146,102 @@ test('a symlink in the way leads no area out of the guest: it does not start', a
     assert.match(seen.detail, /\/etc\/toy leads elsewhere, and cannot be a data area/)
     assert.equal(startedOf(own)?.generation, first.name)
   })
+})
+
+test('work on the layers of a guest finds it off, and nobody starts it meanwhile', async (t) => {
+  let own: GuestFolder | undefined
+  const seen: unknown[] = []
+  const whileOff: WhileOff = async (_, { name }) => {
+    const folder = own as GuestFolder
+    // Whoever asks for a start now gets a keeper that ends at once.
+    await startKeeper(folder)
+    await startKeeper(folder)
+    seen.push(name, startedOf(folder), livingOn(folder), folder.pointer('good'), folder.pointer('trial'))
+  }
+  await withBench(
+    t,
+    async (bench, folder) => {
+      own = folder
+      const { driver, guest, first, second } = bench
+      await driver.prepare(guest, first, t.signal)
+      await driver.switchTo(guest, first, 1, 3, t.signal)
+      await until(bench, ({ health }) => health === 'pass', t.signal)
+      assert.deepEqual(seen, [], 'a new guest has no layers yet')
+      await driver.commit(guest, first, 1, t.signal)
+      await driver.prepare(guest, second, t.signal)
+      for (let times = 0; times < 2; times++) await driver.switchTo(guest, second, 2, 3, t.signal)
+      assert.deepEqual(seen, [second.name, undefined, [], first.name, ''])
+      await until(bench, ({ health, pointer }) => health === 'pass' && pointer === 'trial', t.signal)
+      assert.deepEqual(await bench.starts(), [first.name, second.name])
+      assert.equal(own.read('tries'), '2', 'no start of the trial is wasted')
+      await driver.stop(guest, t.signal)
+      assert.equal(startedOf(folder), undefined)
+    },
+    undefined,
+    whileOff,
+  )
+})
+
+test('work that fails takes the switch back: the guest goes on with what it had, and is not ended again', async (t) => {
+  await withBench(
+    t,
+    async (bench, own) => {
+      const { driver, guest, first, second } = bench
+      const isUp = ({ health, digest }: { health: string; digest: string }): boolean =>
+        health === 'pass' && digest === first.manifest
+      await driver.prepare(guest, first, t.signal)
+      await driver.switchTo(guest, first, 1, 3, t.signal)
+      await until(bench, isUp, t.signal)
+      await driver.commit(guest, first, 1, t.signal)
+      await driver.prepare(guest, second, t.signal)
+      await assert.rejects(driver.switchTo(guest, second, 2, 3, t.signal), /the disk is full/)
+      const { bootId } = await until(bench, isUp, t.signal)
+      assert.equal(own.pointer('trial'), '')
+      await driver.switchTo(guest, second, 2, 3, t.signal)
+      assert.equal((await driver.status(guest, t.signal)).bootId, bootId)
+      await driver.rollback(guest, first, 2, t.signal)
+      assert.equal((await driver.status(guest, t.signal)).bootId, bootId)
+    },
+    undefined,
+    () => Promise.reject(new Error('the disk is full')),
+  )
+})
+
+test('a guest whose controller is killed during that work starts by itself, and is switched by the next one', async (t) => {
+  const done: string[] = []
+  await withBench(
+    t,
+    async (bench, own) => {
+      const { driver, guest, first, second, folder } = bench
+      await driver.prepare(guest, first, t.signal)
+      await driver.switchTo(guest, first, 1, 3, t.signal)
+      await until(bench, ({ health }) => health === 'pass', t.signal)
+      await driver.commit(guest, first, 1, t.signal)
+      await driver.prepare(guest, second, t.signal)
+      const before = startedOf(own)
+      const mark = join(folder, 'held')
+      const helper = join(import.meta.dirname, '../helpers/rs-killed-switch.ts')
+      const controller = spawn(process.execPath, [helper, folder, '2', mark], { stdio: 'ignore' })
+      const gone = once(controller, 'exit')
+      while (!existsSync(mark) && controller.exitCode === null) await sleep(100)
+      assert.ok(existsSync(mark))
+      assert.equal(startedOf(own), undefined)
+      controller.kill('SIGKILL')
+      await gone
+      const isFirst = ({ health, digest }: { health: string; digest: string }): boolean =>
+        health === 'pass' && digest === first.manifest
+      const again = await until(bench, isFirst, t.signal)
+      assert.notEqual(again.bootId, before?.bootId)
+      assert.ok(!existsSync(own.file('stopped')))
+      await driver.switchTo(guest, second, 2, 3, t.signal)
+      await until(bench, ({ health, digest }) => health === 'pass' && digest === second.manifest, t.signal)
+      assert.deepEqual(done, [second.name])
+      assert.deepEqual(await bench.starts(), [first.name, first.name, second.name])
+    },
+    undefined,
+    (_, { name }) => {
+      done.push(name)
+      return Promise.resolve()
+    },
+  )
 })

@@ -1,6 +1,6 @@
 /** Upper layers that a kernel wrote, read and mended on a disk and in a folder: both say the same. */
 import assert from 'node:assert/strict'
-import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { digestOf } from '../../src/base/digest.ts'
@@ -12,7 +12,7 @@ import { findTool, run } from '../../src/host/run.ts'
 import { temporaryDirectory } from '../../src/host/temp.ts'
 import { readXattrs, setXattrs } from '../../src/store/xattrs.ts'
 import { lookup, type Tree, treeOf } from '../../src/tree/tree.ts'
-import { shadowsOf } from '../../src/fleet/shadow.ts'
+import { resetting, shadowsOf } from '../../src/fleet/shadow.ts'
 
 const XATTRS = { read: readXattrs, set: setXattrs }
 
@@ -158,6 +158,52 @@ test('names taken out and files put beside are the same in a folder and on a dis
   await layers.folder.mend([], [], add, t.signal)
   const found = await layers.folder.read(['etc'], () => true, t.signal)
   assert.deepEqual(found.find(({ path }) => path === 'etc/capable')?.inode, { ...capable, mtime: 0 })
+})
+
+test('what was only touched goes, in a folder as on a disk, and a second time there is nothing to do', async (t) => {
+  using place = temporaryDirectory()
+  const layers = await mounted(t, place.path)
+  if (!layers) return
+  const [before, after] = [base('base'), base('next')]
+  const isCompared = (path: string): boolean => lookup(before, path) !== undefined
+  for (const layer of [layers.folder, layers.disk]) {
+    const names: string[][] = []
+    const gone: string[][] = []
+    for (let times = 0; times < 2; times++) {
+      const upper = await layer.read(['etc'], isCompared, t.signal)
+      const paths = resetting(shadowsOf(upper, before, after)).map(({ path }) => path)
+      await layer.mend(upper, paths, [], t.signal)
+      gone.push(paths)
+      names.push(upper.map(({ path }) => path))
+    }
+    assert.deepEqual(gone, [['etc/touched'], []])
+    assert.deepEqual(
+      names[1],
+      names[0]?.filter((path) => path !== 'etc/touched'),
+      'all else stays',
+    )
+  }
+})
+
+test('a disk that could not be mended to the end is as it was', async (t) => {
+  using place = temporaryDirectory()
+  const layers = await mounted(t, place.path)
+  if (!layers) return
+  const killed = join(place.path, '.image.0.mended')
+  writeFileSync(killed, 'of a program that was killed')
+  const before = readFileSync(layers.image)
+  const upper = await layers.disk.read(['etc'], () => false, t.signal)
+  const stale = upper.filter(({ path }) => path !== 'etc/deep/er/file')
+  await assert.rejects(layers.disk.mend(stale, ['etc/touched', 'etc/deep'], [], t.signal), (error) =>
+    isStage5Error(error, 'S5_TOOL_FAILED'),
+  )
+  assert.ok(readFileSync(layers.image).equals(before))
+  assert.deepEqual(
+    readdirSync(place.path).filter((name) => name.includes('mended')),
+    [],
+  )
+  await layers.disk.mend(upper, ['etc/touched', 'etc/deep'], [], t.signal)
+  assert.ok(!readFileSync(layers.image).equals(before))
 })
 
 test('a folder is read while its guest makes and takes names', async (t) => {

@@ -1,6 +1,13 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { holding, type Shadow, shadowsOf, shadowWords, type UpperEntry } from '../../src/fleet/shadow.ts'
+import {
+  holding,
+  resetting,
+  type Shadow,
+  shadowsOf,
+  shadowWords,
+  type UpperEntry,
+} from '../../src/fleet/shadow.ts'
 import { digestOf } from '../../src/base/digest.ts'
 import { type Entry, type Inode, type Tree, treeOf } from '../../src/tree/tree.ts'
 
@@ -116,4 +123,28 @@ test('policies: warn holds nobody, hold everyone who hides a change, reset-unmod
   assert.deepEqual(paths('warn'), [])
   assert.deepEqual(paths('hold'), ['etc/a', 'etc/l'])
   assert.deepEqual(paths('reset-unmodified'), ['etc/l'])
+  assert.deepEqual(
+    resetting(shadows).map(({ path }) => path),
+    ['etc/a'],
+  )
+  assert.deepEqual(resetting(shadowsOf(upper, BEFORE, SAME)), [], 'what hides no change is left alone')
+})
+
+test('a directory is reset only where all that is in it may go', () => {
+  const told = (upper: readonly UpperEntry[], after: Tree): string[] =>
+    shadowsOf(upper, BEFORE, after).map(
+      ({ path, kind, conflict, remedy }) => `${path} ${kind} ${conflict ? 'conflict ' : ''}${remedy}`,
+    )
+  const without = tree({ 'etc/a': file('a1') })
+  const replaced = tree({ 'etc/a': file('a1'), 'etc/d': file('a file') })
+  const touched = { path: 'etc/d/x', inode: file('x1') }
+  const dropped = [{ path: 'etc/d', inode: dir() }, touched]
+  assert.deepEqual(told(dropped, without), ['etc/d touched reset', 'etc/d/x touched reset'])
+  const withOwn = [...dropped, { path: 'etc/d/mine', inode: file('m') }]
+  assert.deepEqual(told(withOwn, without), ['etc/d/x touched reset'])
+  assert.deepEqual(told(withOwn, replaced), ['etc/d touched conflict keep', 'etc/d/x touched reset'])
+  assert.deepEqual(
+    holding(shadowsOf(withOwn, BEFORE, replaced), 'reset-unmodified').map(({ path }) => path),
+    ['etc/d'],
+  )
 })

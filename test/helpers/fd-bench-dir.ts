@@ -9,6 +9,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
+import type { WhileOff } from '../../src/deploy/driver.ts'
 import { openDriver } from '../../src/deploy/drivers/open.ts'
 import { findTool } from '../../src/host/run.ts'
 import type { Group } from '../../src/resolve/group.ts'
@@ -57,6 +58,7 @@ const DIR_GROUP: Group = group(
 export function openBench(
   given: string,
   program: readonly string[] = CHROOT,
+  whileOff?: WhileOff,
 ): Omit<Bench, keyof AsyncDisposable> {
   const folder = realpathSync(given)
   const disk = { size: 8_388_608, label: 'any' }
@@ -81,6 +83,7 @@ export function openBench(
   const toys: Group = { ...DIR_GROUP, driver: { ...usual, options: { ...usual.options, run: program } } }
   const driver = openDriver(toys, {
     directory: folder,
+    whileOff,
     checkout: async ({ seq }, directory) =>
       cpSync(join(folder, 'trees', `${seq}`), directory, { recursive: true, preserveTimestamps: true }),
   })

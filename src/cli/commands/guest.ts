@@ -203,8 +203,9 @@ async function start(world: World, groups: readonly Group[], words: Words): Prom
   if (generation) {
     await mustRead(world, found, generation)
     // Told and not held: whoever names a generation has decided.
-    const { hidden } = await hiddenFrom(world, group, guest, generation)
-    for (const message of hidden) world.report({ kind: 'warning', code: 'rollout.hidden', message })
+    const { warnings, problems, resets } = await hiddenFrom(world, group, guest, generation)
+    for (const message of [...warnings, ...problems, ...resets])
+      world.report({ kind: 'warning', code: 'rollout.hidden', message })
     await driver.prepare(guest, generation, world.signal)
   }
   const { token } = await driver.status(guest, world.signal)

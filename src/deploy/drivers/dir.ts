@@ -31,7 +31,7 @@ export type CheckoutRoot = (
 export function dirDriver(
   group: Group,
   options: DirOptions,
-  { project, root }: DriverPlaces,
+  { project, root, whileOff }: DriverPlaces,
   checkout: CheckoutRoot,
 ): GuestDriver {
   const backend: Backend = {
@@ -124,7 +124,7 @@ export function dirDriver(
       },
     }),
   }
-  const driver = hostedDriver(backend, { root, checks: group.health })
+  const driver = hostedDriver(backend, { root, checks: group.health, whileOff })
   return process.getuid?.() === 0 ? driver : { ...driver, switchTo: () => Promise.reject(needsRoot()) }
 }
 

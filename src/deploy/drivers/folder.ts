@@ -9,7 +9,7 @@
  *   tries               starts that the trial has left
  *   token               the highest one obeyed; the keeper notes it with each start
  *   state.json          which switch was carried out, so that repeating it changes nothing
- *   stopped             present while the guest is to stay off
+ *   stopped             present while the guest is to stay off; the mark of a keeper that waits, which takes it away
  *   run/                of the running guest: started, lock, sockets, console.log
  *   busy                lock between programs that change all this
  */

@@ -1,6 +1,6 @@
 /** A driver for guests whose host owns the trial pointer: what qemu, libvirt and dir have in common. */
 import { rm, writeFile } from 'node:fs/promises'
-import type { DriverGeneration, DriverGuest, GuestDriver, Observed } from '../driver.ts'
+import type { DriverGeneration, DriverGuest, GuestDriver, Observed, WhileOff } from '../driver.ts'
 import { checkHealth, type HealthSources } from '../health.ts'
 import type { HealthCheck } from '../../resolve/group.ts'
 import {
@@ -13,7 +13,7 @@ import {
   stateOf,
   tokenOf,
 } from './folder.ts'
-import { awaitStart, endGuest, type Started, startedOf, startKeeper } from './keeper.ts'
+import { awaitStart, endGuest, holdOff, type Started, startedOf, startKeeper } from './keeper.ts'
 import { whyFallen } from './running.ts'
 
 /** What differs between kinds of guests. */
@@ -48,15 +48,20 @@ export interface HostedOptions {
   /** Folder with a folder for each guest. */
   readonly root: string
   readonly checks: readonly HealthCheck[]
+  readonly whileOff?: WhileOff | undefined
 }
 
 const START_MS = 60_000
 
-export function hostedDriver(backend: Backend, { root, checks }: HostedOptions): GuestDriver {
+export function hostedDriver(backend: Backend, { root, checks, whileOff }: HostedOptions): GuestDriver {
   const folderOf = (guest: DriverGuest): GuestFolder => guestFolder(root, guest.name)
 
-  const halt = async (guest: DriverGuest, folder: GuestFolder, signal: AbortSignal): Promise<void> => {
-    const started = startedOf(folder)
+  const halt = async (
+    guest: DriverGuest,
+    folder: GuestFolder,
+    signal: AbortSignal,
+    started = startedOf(folder),
+  ): Promise<void> => {
     if (!started) return
     await endGuest(folder, started, () => backend.ask(guest, folder, started), backend.stopMs, signal)
   }
@@ -74,7 +79,7 @@ export function hostedDriver(backend: Backend, { root, checks }: HostedOptions):
     const now = startedOf(folder)
     if (now && isWanted(now)) return
     await rm(folder.file('stopped'), { force: true })
-    await halt(guest, folder, signal)
+    if (now) await halt(guest, folder, signal, now)
     await startKeeper(folder)
     await awaitStart(
       folder,
@@ -82,6 +87,31 @@ export function hostedDriver(backend: Backend, { root, checks }: HostedOptions):
       START_MS,
       signal,
     )
+  }
+
+  /** Calls `begin` when `whileOff` has done its work; the guest is off during both, and starts by itself. */
+  const whileHeld = async (
+    ask: WhileOff,
+    [guest, generation, signal]: Parameters<WhileOff>,
+    token: number,
+    begin: () => Promise<void>,
+  ): Promise<void> => {
+    const folder = folderOf(guest)
+    const end = async (): Promise<void> => {
+      await halt(guest, folder, signal)
+      await backend.ended?.(guest)
+    }
+    const held = await holdOff(folder, end, signal)
+    try {
+      await ask(guest, generation, signal)
+      await begin()
+    } catch (error) {
+      const state = stateOf(folder)
+      if (!signal.aborted) await saveState(folder, { ...state, closed: Math.max(state.closed, token) })
+      throw error
+    } finally {
+      held.go()
+    }
   }
 
   return {
@@ -108,13 +138,17 @@ export function hostedDriver(backend: Backend, { root, checks }: HostedOptions):
             backend.prepare(guest, folder, generation, directory, signal),
           )
         // Cut off behind this line the trial may have begun, and even fallen back: it is not given new starts.
-        if (!isSame) {
+        const begin = async (): Promise<void> => {
           const begun = { token, generation: generation.name, done: false }
           folder.unpoint('trial')
           folder.unpoint('fallen')
           await folder.write('tries', `${tries}`)
           folder.point('trial', generation.name)
           await saveState(folder, { ...state, switched: begun })
+        }
+        if (!isSame) {
+          if (!whileOff || folder.pointer('good') === '') await begin()
+          else await whileHeld(whileOff, [guest, generation, signal], token, begin)
         }
         if (folder.pointer('fallen') !== generation.name)
           await settle(guest, folder, generation.name, token, signal)

@@ -5,9 +5,12 @@
  * Each start notes in `run/started` what was started, under which token, with which boot id. Keeper and guest hold the
  * lock `run/lock`, so that no guest is ever run twice.
  */
-import { spawn } from 'node:child_process'
+import { type ChildProcess, spawn, type StdioOptions } from 'node:child_process'
+import { randomUUID } from 'node:crypto'
+import { once } from 'node:events'
 import { closeSync, mkdirSync, openSync, readFileSync, rmSync } from 'node:fs'
-import { writeFile } from 'node:fs/promises'
+import { rm, writeFile } from 'node:fs/promises'
+import type { Readable, Writable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Stage5Error } from '../../base/errors.ts'
 import { findTool } from '../../host/run.ts'
@@ -25,7 +28,17 @@ const KEEPER = `#!/bin/sh
 # Written by stage5: keeps this guest running on what "trial", or else "good", points to.
 cd "$1" || exit 1
 exec 9>run/lock
-flock -n 9 || exit 0
+if [ -n "$3" ]; then
+  # Nothing starts the guest until whoever asked says so, or is gone.
+  flock 9 || exit 1
+  (echo held >&3)
+  exec 3>&-
+  read -r go || :
+  exec </dev/null
+  [ "$(cat stopped 2>/dev/null)" != "$3" ] || rm -f stopped
+else
+  flock -n 9 || exit 0
+fi
 pause=0
 # A console that grows for ever: its beginning is kept, which says what runs, and its end.
 cut_console() {
@@ -114,28 +127,95 @@ function lives({ pid, since }: Started): boolean {
 
 /** Starts a keeper; where one runs already the new one ends at once. */
 export async function startKeeper(folder: GuestFolder): Promise<void> {
+  rmSync(folder.file('stopped'), { force: true })
+  const child = await spawnKeeper(folder, [], (log) => ['ignore', log, log])
+  child.unref()
+}
+
+async function spawnKeeper(
+  folder: GuestFolder,
+  words: readonly string[],
+  stdio: (log: number) => StdioOptions,
+): Promise<ChildProcess> {
   const shell = findTool('sh')
   const flock = findTool('flock')
   if (shell === undefined || flock === undefined)
     throw new Stage5Error('S5_TOOL_MISSING', 'flock is not installed', { hint: 'apt install util-linux' })
   mkdirSync(folder.file('run'), { recursive: true, mode: 0o700 })
-  rmSync(folder.file('stopped'), { force: true })
   await writeWhole(folder.file('run', 'keeper'), KEEPER)
   const log = openSync(folder.file('run', 'output.log'), 'a', 0o600)
   try {
-    const child = spawn(shell, [folder.file('run', 'keeper'), folder.path, bootId()], {
+    const child = spawn(shell, [folder.file('run', 'keeper'), folder.path, bootId(), ...words], {
       detached: true,
-      stdio: ['ignore', log, log],
+      stdio: stdio(log),
       cwd: '/',
     })
     await new Promise<void>((started, failed) => {
       child.once('spawn', started)
       child.once('error', failed)
     })
-    child.unref()
+    return child
   } finally {
     closeSync(log)
   }
+}
+
+/** A guest that is off, and that nobody can start. */
+export interface HeldOff {
+  /** It starts on what the pointers say. */
+  readonly go: () => void
+}
+
+const HELD_MS = 180_000
+
+/**
+ * Ends what runs and takes the lock of its keeper, by a keeper of ours that waits. Whatever becomes of this process, that
+ * one starts the guest again.
+ * @param halt ends what runs of it, if anything does
+ * @throws S5_TOOL_FAILED when something keeps the lock; the guest goes on then
+ */
+export async function holdOff(
+  folder: GuestFolder,
+  halt: () => Promise<void>,
+  signal: AbortSignal,
+): Promise<HeldOff> {
+  const mark = randomUUID()
+  const child = await spawnKeeper(folder, [mark], (log) => ['pipe', log, log, 'pipe'])
+  const words = child.stdio[3] as Readable
+  const stdin = child.stdin as Writable
+  for (const pipe of [words, stdin]) pipe.on('error', () => undefined)
+  let isHeld = false
+  const held = once(words, 'data', { signal }).then(
+    () => {
+      isHeld = true
+    },
+    () => undefined,
+  )
+  const leave = (): void => {
+    stdin.end()
+    words.destroy()
+    child.unref()
+  }
+  try {
+    await folder.write('stopped', mark)
+    // What was about to start when it was asked is there the next time.
+    for (const until = monotonicMs() + HELD_MS; !isHeld; ) {
+      await halt()
+      await Promise.race([held, sleep(STEP_MS * 4)])
+      signal.throwIfAborted()
+      if (!isHeld && (child.exitCode !== null || monotonicMs() >= until))
+        throw new Stage5Error('S5_TOOL_FAILED', `${folder.name}: its lock run/lock is not given back`, {
+          data: { guest: folder.name },
+        })
+    }
+  } catch (error) {
+    if (child.pid !== undefined && child.exitCode === null) killGroup(child.pid, 'SIGKILL')
+    leave()
+    await rm(folder.file('stopped'), { force: true })
+    await startKeeper(folder)
+    throw error
+  }
+  return { go: leave }
 }
 
 const STEP_MS = 50
@@ -186,9 +266,12 @@ const NOTED_STEPS = 20
 
 /** It leads a process group of its own. */
 function kill(started: Started, signal: NodeJS.Signals): void {
-  if (!lives(started)) return
+  if (lives(started)) killGroup(started.pid, signal)
+}
+
+function killGroup(pid: number, signal: NodeJS.Signals): void {
   try {
-    process.kill(-started.pid, signal)
+    process.kill(-pid, signal)
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error
   }

@@ -22,7 +22,7 @@ const DEFAULT_INTERFACE = `<interface type='network'><source network='default'/>
 export function libvirtDriver(
   group: Group,
   options: LibvirtOptions,
-  { project, root }: DriverPlaces,
+  { project, root, whileOff }: DriverPlaces,
 ): GuestDriver {
   const virsh = async (words: readonly string[]): Promise<string | undefined> => {
     try {
@@ -82,7 +82,7 @@ export function libvirtDriver(
       })
     },
   }
-  return hostedDriver(backend, { root, checks: group.health })
+  return hostedDriver(backend, { root, checks: group.health, whileOff })
 }
 
 const VIRSH_MS = 30_000

@@ -10,7 +10,7 @@ import type {
   PullOptions,
   QemuOptions,
 } from '../../resolve/shape-driver.ts'
-import type { GuestDriver } from '../driver.ts'
+import type { GuestDriver, WhileOff } from '../driver.ts'
 import { type CheckoutRoot, dirDriver } from './dir.ts'
 import { execDriver } from './exec.ts'
 import { libvirtDriver } from './libvirt.ts'
@@ -22,6 +22,8 @@ export interface DriverOptions {
   readonly directory: string
   /** For the driver dir: makes a generation's root as a folder. */
   readonly checkout: CheckoutRoot
+  /** For guests that this host starts: dir, qemu, libvirt. */
+  readonly whileOff?: WhileOff | undefined
 }
 
 /** Folder with a folder for each guest of this group; made when missing. */
@@ -36,10 +38,10 @@ export function guestsRoot({ driver }: Pick<Group, 'driver'>, directory: string)
 const USUAL = '.stage5/guests'
 
 /** Guests of the driver `pull` are only observed: whatever else is asked of it throws S5_DRIVER_NONE. */
-export function openDriver(group: Group, { directory, checkout }: DriverOptions): GuestDriver {
+export function openDriver(group: Group, { directory, checkout, whileOff }: DriverOptions): GuestDriver {
   const { kind, options } = group.driver
   if (kind === 'pull') return pullDriver(group, options as unknown as PullOptions, directory)
-  const places = { project: directory, root: guestsRoot(group, directory) }
+  const places = { project: directory, root: guestsRoot(group, directory), whileOff }
   switch (kind) {
     case 'dir':
       return dirDriver(group, options as unknown as DirOptions, places, checkout)

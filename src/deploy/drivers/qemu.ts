@@ -11,7 +11,7 @@ import type { Group } from '../../resolve/group.ts'
 import type { QemuOptions } from '../../resolve/shape-driver.ts'
 import { filled } from '../../resolve/template.ts'
 import { probeAccel } from '../accel.ts'
-import type { GuestDriver } from '../driver.ts'
+import type { GuestDriver, WhileOff } from '../driver.ts'
 import { type GuestArch, type GuestSpec, qemuArguments } from '../qemu.ts'
 import { qmp } from '../qmp.ts'
 import { type Backend, hostedDriver } from './hosted.ts'
@@ -24,9 +24,14 @@ export interface DriverPlaces {
   readonly project: string
   /** Absolute folder with a folder for each guest. */
   readonly root: string
+  readonly whileOff?: WhileOff | undefined
 }
 
-export function qemuDriver(group: Group, options: QemuOptions, { project, root }: DriverPlaces): GuestDriver {
+export function qemuDriver(
+  group: Group,
+  options: QemuOptions,
+  { project, root, whileOff }: DriverPlaces,
+): GuestDriver {
   const backend: Backend = {
     kind: 'qemu',
     stopMs: options.stopSeconds * 1000,
@@ -101,5 +106,5 @@ export function qemuDriver(group: Group, options: QemuOptions, { project, root }
 
     health: (_, folder) => ({ console: () => consoleTail(folder) }),
   }
-  return hostedDriver(backend, { root, checks: group.health })
+  return hostedDriver(backend, { root, checks: group.health, whileOff })
 }
