@@ -1,5 +1,5 @@
 /** Layouts of images, made while they are written or read off them later; deltas written and applied as streams. */
-import { digester, digestOf, hexOf } from '../base/digest.ts'
+import { digester } from '../base/digest.ts'
 import { refuse, Stage5Error } from '../base/errors.ts'
 import {
   type Delta,
@@ -11,6 +11,7 @@ import {
   parseFirstLine,
   printDelta,
   type Run,
+  runDigest,
   type RunKind,
 } from '../format/delta.ts'
 import { layoutOf, readSquashfs } from '../format/squashfs/read.ts'
@@ -28,9 +29,15 @@ export interface ReadableImage {
 /** Bytes read or written at once. */
 const PIECE = 2 ** 20
 
-/** One run with the digest of its bytes. */
-export function runOf(kind: RunKind, owner: string, offset: number, bytes: Uint8Array): Run {
-  return { kind, owner, offset, length: bytes.length, digest: hexOf(digestOf(bytes)).slice(0, 32) }
+/** One run. @param digest `runDigest(bytes)`, where it is known */
+export function runOf(
+  kind: RunKind,
+  owner: string,
+  offset: number,
+  bytes: Uint8Array,
+  digest: Uint8Array = runDigest(bytes),
+): Run {
+  return { kind, owner, offset, length: bytes.length, digest: Buffer.from(digest).toString('hex') }
 }
 
 /**

@@ -38,8 +38,17 @@ export interface EmitWorld {
   readonly signal: AbortSignal
   /** Called now and then with bytes of content done and in all. */
   readonly progress?: (done: number, total: number) => void
-  /** Called with every run of the image, for emitters that know their layout: ascending but for the head, without gaps. */
-  readonly placed?: (kind: RunKind, owner: string, offset: number, bytes: Uint8Array) => void
+  /**
+   * Called with every run of the image, for emitters that know their layout: ascending but for the head, without gaps.
+   * `digest` is `runDigest(bytes)`, where that is known already.
+   */
+  readonly placed?: (
+    kind: RunKind,
+    owner: string,
+    offset: number,
+    bytes: Uint8Array,
+    digest?: Uint8Array,
+  ) => void
 }
 
 /** Writes a tree as one image. Raise `version` when equal input gives other bytes than before. */

@@ -42,6 +42,8 @@ export type RangedContents = Contents & Required<Pick<Contents, 'readPart'>>
 export interface Packed {
   readonly bytes: Uint8Array
   readonly isRaw: boolean
+  /** `runDigest(bytes)`, when it is known. */
+  readonly digest?: Uint8Array
 }
 
 /**
@@ -129,7 +131,7 @@ async function writeBlocks(
       fragments.push({ start: output.position(), size: sizes[index] as number })
     if (packed.bytes.length > 0) {
       const kind = block.content === undefined ? 'fragment' : 'block'
-      world.placed?.(kind, block.owner, output.position(), packed.bytes)
+      world.placed?.(kind, block.owner, output.position(), packed.bytes, packed.digest)
     }
     await output.write(packed.bytes)
     done += block.length

@@ -12,6 +12,7 @@
  * A client that has one image and both layouts copies the runs whose digest and length it has, fetches the others, and
  * checks the SHA-256 of the whole.
  */
+import { hash } from 'node:crypto'
 import type { Digest } from '../base/digest.ts'
 import { refuse } from '../base/errors.ts'
 
@@ -55,6 +56,14 @@ const DELTA_MAGIC = 'stage5 delta 1'
 /** Bytes of the first line of a delta: the magic, a blank, 10 digits and the newline. */
 export const DELTA_FIRST_LINE: number = DELTA_MAGIC.length + 12
 const MAX_HEADER = 2 ** 28
+
+/** Bytes of the digest of a run: the first half of a SHA-256. */
+export const RUN_DIGEST = 16
+
+/** The digest of a run of these bytes. */
+export function runDigest(bytes: Uint8Array): Buffer {
+  return hash('sha256', bytes, 'buffer').subarray(0, RUN_DIGEST)
+}
 
 export function printLayout({ name, size, digest, runs }: Layout): string {
   const lines = [LAYOUT_MAGIC, `image ${name} ${size} ${digest}`]

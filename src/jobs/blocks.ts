@@ -7,6 +7,7 @@ import type { Limit } from '../base/limit.ts'
 import type { Codec } from '../emit/emitter.ts'
 import type { Packed, PartBlocks } from '../emit/squashfs.ts'
 import type { Part } from '../emit/squashfs-plan.ts'
+import { RUN_DIGEST, runDigest } from '../format/delta.ts'
 import { compressBlock } from '../format/squashfs/codec.ts'
 import type { Pool } from '../host/pool.ts'
 import type { Place } from '../store/store.ts'
@@ -36,18 +37,22 @@ const LIBRARY: { readonly [codec in Codec]: string } = {
   gzip: `zlib-${process.versions['zlib']}`,
 }
 
-/** Remembered for a block that is stored as it is: its input is in the store already. */
-const RAW = new Uint8Array(0)
 /** Input that is packed before threads are started: they take 110 to 130 ms each. */
 const WORTH_THREADS = 8 << 20
 /** Input of one message. */
 const BATCH = 1 << 20
 
+/** What is remembered of a block: the digest of its run and its stored bytes. */
+interface Made {
+  readonly entry: Uint8Array
+  readonly isRaw: boolean
+}
+
 interface Waiting {
   readonly codec: Codec
   readonly level: number
   readonly ranges: Ranges
-  readonly resolve: (packed: Packed) => void
+  readonly resolve: (made: Made) => void
   readonly reject: (error: unknown) => void
 }
 
@@ -88,15 +93,16 @@ export function openBlocks(
       let at = 0
       for (const [index, { resolve }] of batch.entries()) {
         const size = sizes[index] as number
-        resolve({ bytes: bytes.subarray(at, at + Math.abs(size)), isRaw: size < 0 })
-        at += Math.abs(size)
+        const end = at + RUN_DIGEST + Math.abs(size)
+        resolve({ entry: bytes.subarray(at, end), isRaw: size < 0 })
+        at = end
       }
     } catch (error) {
       for (const { reject } of batch) reject(error)
     }
   }
 
-  function onThread(codec: Codec, level: number, ranges: Ranges): Promise<Packed> {
+  function onThread(codec: Codec, level: number, ranges: Ranges): Promise<Made> {
     return new Promise((resolve, reject) => {
       const first = waiting[0]
       if (first && (first.codec !== codec || first.level !== level)) flush()
@@ -112,13 +118,15 @@ export function openBlocks(
     level: number,
     ranges: Ranges | undefined,
     parts: readonly Part[],
-  ): Promise<Packed> {
+  ): Promise<Made> {
     counts.bytesCompressed += lengthOf(parts)
     if (ranges && threads > 1 && counts.bytesCompressed > WORTH_THREADS) return onThread(codec, level, ranges)
     return limit(async () => {
       const input = gathered(ranges, parts)
       const bytes = await compressBlock(codec, level, input)
-      return bytes.length < input.length ? { bytes, isRaw: false } : { bytes: input, isRaw: true }
+      const isRaw = bytes.length >= input.length
+      const stored = isRaw ? input : bytes
+      return { entry: Buffer.concat([runDigest(stored), stored]), isRaw }
     })
   }
 
@@ -145,17 +153,19 @@ export function openBlocks(
       return packed
     },
     compressParts: async (codec, level, key, parts) => {
-      const name = `${LIBRARY[codec]}:${level}:parts:${key}`
+      const name = `${LIBRARY[codec]}:${level}:run:${key}`
       const found = cache.get(name)
       if (found) {
         counts.hits++
-        if (found.length > 0) return { bytes: found, isRaw: false }
-        return { bytes: gathered(rangesOf(bodies, parts), parts), isRaw: true }
+        const { bytes, digest } = split(found)
+        if (bytes.length > 0) return { bytes, isRaw: false, digest }
+        return { bytes: gathered(rangesOf(bodies, parts), parts), isRaw: true, digest }
       }
       counts.misses++
-      const packed = await pack(codec, level, rangesOf(bodies, parts), parts)
-      cache.put(name, packed.isRaw ? RAW : packed.bytes)
-      return packed
+      const { entry, isRaw } = await pack(codec, level, rangesOf(bodies, parts), parts)
+      // The input of a block that is stored as it is, is in the store already.
+      cache.put(name, isRaw ? entry.subarray(0, RUN_DIGEST) : entry)
+      return { ...split(entry), isRaw }
     },
     [Symbol.asyncDispose]: async () => {
       clearImmediate(flushing)
@@ -163,6 +173,10 @@ export function openBlocks(
       await pool?.[Symbol.asyncDispose]()
     },
   }
+}
+
+function split(entry: Uint8Array): Pick<Packed, 'bytes'> & { readonly digest: Uint8Array } {
+  return { digest: entry.subarray(0, RUN_DIGEST), bytes: entry.subarray(RUN_DIGEST) }
 }
 
 function lengthOf(parts: readonly Part[]): number {

@@ -1,4 +1,5 @@
 /** Blocks packed on a worker thread, which reads their input from the store's files: nothing large is sent to it. */
+import { RUN_DIGEST, runDigest } from '../format/delta.ts'
 import { compressBlockSync } from '../format/squashfs/codec.ts'
 import type { CompressInput, CompressOutput } from './messages.ts'
 import { openPartReader } from './parts.ts'
@@ -15,11 +16,12 @@ export function compressHere({ codec, level, blocks }: CompressInput): CompressO
     sizes[at] = isRaw ? -input.length : bytes.length
     return isRaw ? Uint8Array.from(input) : bytes
   })
-  const bytes = new Uint8Array(packed.reduce((sum, { length }) => sum + length, 0))
+  const bytes = new Uint8Array(packed.reduce((sum, { length }) => sum + RUN_DIGEST + length, 0))
   let filled = 0
   for (const part of packed) {
-    bytes.set(part, filled)
-    filled += part.length
+    bytes.set(runDigest(part), filled)
+    bytes.set(part, filled + RUN_DIGEST)
+    filled += RUN_DIGEST + part.length
   }
   return { bytes, sizes }
 }

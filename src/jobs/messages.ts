@@ -42,8 +42,8 @@ export interface CompressInput {
 }
 
 export interface CompressOutput {
-  /** All results, end to end. */
+  /** All results, end to end: of each block the digest of its run, then its stored bytes. */
   readonly bytes: Uint8Array<ArrayBuffer>
-  /** Of each block: its stored size, negative when it is stored as it is. */
+  /** Of each block: its stored size without the digest, negative when it is stored as it is. */
   readonly sizes: Int32Array
 }
