@@ -54,6 +54,8 @@ function blamer({ tree, removed }: Root): (finding: Finding) => Finding {
     byPath.set(one.path, one)
     if (!byName.has(baseOf(one.path))) byName.set(baseOf(one.path), one)
   }
+  let ends: ReadonlyMap<string, TreePath> | undefined
+  const dangling = (): ReadonlyMap<string, TreePath> => (ends ??= danglingNames(tree))
   const at = (path: TreePath): Removed | undefined => {
     for (let here = path; here !== ''; here = parentOf(here)) {
       const found = byPath.get(here) ?? byPath.get(`usr/${here}`)
@@ -66,22 +68,22 @@ function blamer({ tree, removed }: Root): (finding: Finding) => Finding {
     const from = needs.startsWith('/') ? needs : finding.problem === 'symlink' ? `/${path}` : undefined
     const end = from === undefined ? undefined : resolvePath(tree, from)
     // a library is found by a link of its name: the link may have stayed and what it leads to may be gone
-    const link = removed.length > 0 && from === undefined ? danglingNamed(tree, needs) : undefined
+    const link = removed.length > 0 && from === undefined ? dangling().get(needs) : undefined
     const one = (end && 'missing' in end && at(end.missing)) || (link !== undefined && at(link)) || undefined
     const rule = one ?? (from === undefined ? byName.get(baseOf(needs)) : undefined)
     return rule ? { ...finding, removedBy: rule.rule } : finding
   }
 }
 
-/** Where a symlink of this name ends, when there is one that leads nowhere. */
-function danglingNamed(tree: Root['tree'], name: string): TreePath | undefined {
-  if (name === '') return undefined
-  for (const { path } of tree.names) {
-    if (!path.endsWith(name) || baseOf(path) !== name) continue
+/** By file name, where the first symlink of it ends that leads nowhere. */
+function danglingNames(tree: Root['tree']): ReadonlyMap<string, TreePath> {
+  const ends = new Map<string, TreePath>()
+  for (const { path, inode } of tree.names) {
+    if (tree.inodes[inode]?.type !== 'symlink' || ends.has(baseOf(path))) continue
     const end = resolvePath(tree, path)
-    if ('missing' in end) return end.missing
+    if ('missing' in end) ends.set(baseOf(path), end.missing)
   }
-  return undefined
+  return ends
 }
 
 function failure(findings: readonly Finding[], unused: readonly string[]): Stage5Error {
