@@ -1,9 +1,10 @@
 /** What the parts of emission share: the job of one build, and the way from an emitter into a file. */
-import type { Json } from '../base/json.ts'
-import type { EmitWorld, Emitter } from '../emit/emitter.ts'
+import { type Json, stableJson } from '../base/json.ts'
+import type { EmitWorld, Emitter, Sink } from '../emit/emitter.ts'
 import type { openBlocks } from '../jobs/blocks.ts'
 import type { Profile } from '../resolve/profile.ts'
 import type { Store } from '../store/store.ts'
+import { treeDigest } from '../tree/text.ts'
 import type { Tree } from '../tree/tree.ts'
 import type { Composed } from './flow.ts'
 import type { OutputFile, OutputFolder } from './output.ts'
@@ -50,4 +51,35 @@ export async function write<O extends Json>(
       return emitter.emit(tree, options, emitWorld)
     }),
   )
+}
+
+/**
+ * Like `write`, for images that fit into memory and that one compresses as a whole: one of the same tree that was made
+ * before comes from the store.
+ */
+export async function writeKept<O extends Json>(
+  job: Job,
+  name: string,
+  role: string,
+  emitter: Emitter<O>,
+  tree: Tree,
+  options: O,
+): Promise<OutputFile> {
+  const { world, store, output, blocks } = job
+  const { zstd = '', zlib } = process.versions
+  const { format, version } = emitter
+  const key = stableJson(['image', format, version, zstd, zlib, options, treeDigest(tree)])
+  return await timed(world, name, async () => {
+    const known = store.blocks.get(key)
+    if (known) return await output.addBytes(name, role, known)
+    const parts: Uint8Array[] = []
+    const sink: Sink = {
+      write: async (bytes) => void parts.push(Uint8Array.from(bytes)),
+      patch: () => Promise.reject(new Error(`${format} is not written in one go`)),
+    }
+    await emitter.emit(tree, options, { contents: store, blocks, sink, signal: world.signal })
+    const bytes = Buffer.concat(parts)
+    store.blocks.put(key, bytes)
+    return await output.addBytes(name, role, bytes)
+  })
 }

@@ -8,7 +8,7 @@ import { bootModules, compareReleases, kernelReleases, moduleClosure } from '../
 import { follow } from '../tree/resolve-path.ts'
 import type { FileInode, Inode, Tree } from '../tree/tree.ts'
 import { rootWords } from '../emit/memory.ts'
-import { type Job, write } from './emit-job.ts'
+import { type Job, writeKept } from './emit-job.ts'
 
 /** The console for scripts and people; a panic reboots instead of standing still (kernel-parameters.txt). */
 const CONSOLES: { readonly [arch: string]: string } = { arm64: 'ttyAMA0' }
@@ -65,7 +65,7 @@ async function emitOne(job: Job, found: Found, name: string, verified: boolean):
   const [kernel, initrd] = [`${name}.vmlinuz`, `${name}.initrd`]
   await job.output.addBytes(kernel, 'kernel', await job.store.read(image))
   const tree = await bootTree(job, release, verified)
-  await write(job, initrd, 'initrd', initramfsEmitter, tree, { compress: 'zstd', level: 19 })
+  await writeKept(job, initrd, 'initrd', initramfsEmitter, tree, { compress: 'zstd', level: 19 })
   return { release, kernel, initrd }
 }
 
