@@ -1,11 +1,11 @@
 /** Proof that scripts, symlinks and shells of a root lead somewhere, and that its modes are safe. */
 import { bufferOf } from '../base/bytes.ts'
 import { compileGlobs } from '../base/glob.ts'
-import type { Contents } from '../tree/contents.ts'
+import { type Contents, headOf } from '../tree/contents.ts'
 import { follow, resolvePath } from '../tree/resolve-path.ts'
 import { type Entry, entriesOf, type Inode, lookup, type Tree } from '../tree/tree.ts'
 import type { Finding } from './finding.ts'
-import { missingFor, parseShebang } from './shebang.ts'
+import { missingFor, parseShebang, SHEBANG_MAX } from './shebang.ts'
 
 /** Places that are filled at run time: a link into them is no error. */
 const LATER = /^(?:proc|sys|dev|run|tmp|var\/(?:run|lock|tmp))(?:\/|$)/
@@ -41,7 +41,7 @@ export async function checkPaths(tree: Tree, contents: Contents): Promise<Findin
       findings.push({ path, owner, problem: 'world-writable', needs: '' })
     if (inode.type === 'file' && (inode.mode & 0o111) !== 0 && inode.size >= 4 && !seen.has(inode)) {
       seen.add(inode)
-      const shebang = parseShebang(await contents.read(inode.content))
+      const shebang = parseShebang(await headOf(contents, inode, SHEBANG_MAX))
       const needs = shebang && missingFor(tree, shebang)
       if (needs !== undefined) findings.push({ path, owner, problem: 'script', needs })
     }

@@ -2,8 +2,8 @@
 import { bufferOf } from '../base/bytes.ts'
 import type { Digest } from '../base/digest.ts'
 import { compileGlobs } from '../base/glob.ts'
-import { type Elf, parseElf } from '../format/elf.ts'
-import type { Contents } from '../tree/contents.ts'
+import { type Elf, isElf, parseElf } from '../format/elf.ts'
+import { type Contents, headOf } from '../tree/contents.ts'
 import { follow } from '../tree/resolve-path.ts'
 import { baseOf, entriesOf, type FileInode, type Tree, type TreePath } from '../tree/tree.ts'
 
@@ -21,8 +21,11 @@ export function elfReader(contents: Contents): ElfReader {
   return {
     elfOf: async ({ content, size }) => {
       if (size < 52) return undefined
-      if (!known.has(content)) known.set(content, parseElf(await contents.read(content), THREADS))
-      return known.get(content)
+      if (known.has(content)) return known.get(content)
+      const isOne = isElf(await headOf(contents, { content, size }, 4))
+      const elf = isOne ? parseElf(await contents.read(content), THREADS) : undefined
+      known.set(content, elf)
+      return elf
     },
   }
 }

@@ -3,7 +3,7 @@ import { follow } from '../tree/resolve-path.ts'
 import type { Entry, Tree } from '../tree/tree.ts'
 
 /** As in Linux (BINPRM_BUF_SIZE): how long the first line may be; the rest is cut off. */
-const LINE = 256
+export const SHEBANG_MAX = 256
 
 /** Where `env` looks, and the shell of a guest: the usual PATH of root. */
 const SEARCH = ['usr/local/sbin', 'usr/local/bin', 'usr/sbin', 'usr/bin', 'sbin', 'bin']
@@ -25,7 +25,7 @@ export interface Shebang {
  */
 export function parseShebang(bytes: Uint8Array): Shebang | undefined {
   if (bytes[0] !== 0x23 || bytes[1] !== 0x21) return undefined
-  const text = Buffer.from(bytes.subarray(2, LINE)).toString('latin1')
+  const text = Buffer.from(bytes.subarray(2, SHEBANG_MAX)).toString('latin1')
   const line = (text.split(/[\n\0]/, 1)[0] as string).trim()
   const [interpreter, ...words] = line.split(/[ \t]+/)
   if (!interpreter) return undefined

@@ -1,12 +1,12 @@
 /** Strip rules that no pattern can express: they look into files and at what else the root holds. */
 import { bufferOf } from '../base/bytes.ts'
 import { isElf } from '../format/elf.ts'
-import type { Contents } from '../tree/contents.ts'
+import { type Contents, headOf } from '../tree/contents.ts'
 import { resolvePath } from '../tree/resolve-path.ts'
 import type { Removed } from '../tree/root.ts'
 import { baseOf, type Entry, parentOf, type Tree, type TreePath } from '../tree/tree.ts'
 import { linkChain } from './links.ts'
-import { missingFor, parseShebang, type Shebang } from './shebang.ts'
+import { missingFor, parseShebang, type Shebang, SHEBANG_MAX } from './shebang.ts'
 
 export interface ComputedFacts {
   readonly timezone: string
@@ -57,8 +57,9 @@ async function devlinks({ tree, candidates, contents }: Question): Promise<reado
   const named = new Set<string>()
   for (const inode of tree.inodes) {
     if (inode.type !== 'file' || inode.size < 64) continue
+    if (!isElf(await headOf(contents, inode, 4))) continue
     const bytes = await contents.read(inode.content)
-    if (isElf(bytes)) for (const name of libraryNames(bytes)) if (wanted.has(name)) named.add(name)
+    for (const name of libraryNames(bytes)) if (wanted.has(name)) named.add(name)
   }
   return [...links.filter(({ path }) => !named.has(baseOf(path))), ...scripts]
 }
@@ -90,7 +91,7 @@ async function interpreterOrphans({ tree, candidates, contents }: Question): Pro
   let scripts: { readonly entry: Entry; readonly shebang: Shebang }[] = []
   for (const entry of candidates) {
     if (entry.inode.type !== 'file' || (entry.inode.mode & 0o111) === 0 || entry.inode.size < 4) continue
-    const shebang = parseShebang(await contents.read(entry.inode.content))
+    const shebang = parseShebang(await headOf(contents, entry.inode, SHEBANG_MAX))
     if (shebang) scripts.push({ entry, shebang })
   }
   const gone = new Map<TreePath, Entry>()

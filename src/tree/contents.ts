@@ -32,6 +32,20 @@ export async function* piecesOf(
     yield await contents.readPart(content, at, Math.min(PIECE, length - at))
 }
 
+/**
+ * The first bytes of a body, at most `length` of them; the rest is not read where parts can be had.
+ * @param size of the body
+ * @throws S5_STORE_DAMAGED as `read` does
+ */
+export async function headOf(
+  contents: Pick<Contents, 'read' | 'readPart'>,
+  { content, size }: { readonly content: Digest; readonly size: number },
+  length: number,
+): Promise<Uint8Array> {
+  if (size > length && contents.readPart) return await contents.readPart(content, 0, length)
+  return (await contents.read(content)).subarray(0, length)
+}
+
 /** Contents in memory: for tests and for small generated trees. */
 export function memoryContents(): Contents & { readonly objects: Map<Digest, Uint8Array> } {
   const objects = new Map<Digest, Uint8Array>()

@@ -10,24 +10,32 @@ export function selectNames(tree: Tree, keep: (name: Name, inode: Inode) => bool
   const kept: Name[] = []
   for (let at = tree.names.length - 1; at >= 0; at--) {
     const name = tree.names[at] as Name
-    if (!needed.has(name.path) && !keep(name, tree.inodes[name.inode] as Inode)) continue
-    if (name.path !== '') needed.add(parentOf(name.path))
+    const inode = tree.inodes[name.inode] as Inode
+    if (!(inode.type === 'dir' && needed.has(name.path)) && !keep(name, inode)) continue
+    if (name.path !== '' && !isBeside(name.path, kept.at(-1)?.path)) needed.add(parentOf(name.path))
     kept.push(name)
   }
   return compact(tree.inodes, kept.reverse())
 }
 
+/** Whether two paths have one parent. */
+function isBeside(path: TreePath, other: TreePath | undefined): boolean {
+  const slash = path.lastIndexOf('/')
+  return (
+    other !== undefined &&
+    other.lastIndexOf('/') === slash &&
+    (slash < 0 ? other !== '' : other.startsWith(path.slice(0, slash + 1)))
+  )
+}
+
 /** Renumber inodes in order of first use and drop the unused ones. */
 export function compact(inodes: readonly Inode[], names: readonly Name[]): Tree {
-  const numbers = new Map<number, number>()
+  const numbers = new Int32Array(inodes.length).fill(-1)
   const used: Inode[] = []
   const renumbered = names.map((name) => {
-    let number = numbers.get(name.inode)
-    if (number === undefined) {
-      number = used.push(inodes[name.inode] as Inode) - 1
-      numbers.set(name.inode, number)
-    }
-    return number === name.inode ? name : { ...name, inode: number }
+    let number = numbers[name.inode] as number
+    if (number < 0) numbers[name.inode] = number = used.push(inodes[name.inode] as Inode) - 1
+    return number === name.inode ? name : { path: name.path, owner: name.owner, inode: number }
   })
   return { inodes: used, names: renumbered }
 }

@@ -113,7 +113,7 @@ export function joinPath(directory: TreePath, name: string): TreePath {
 export function treeOf(entries: Iterable<Entry>): Tree {
   const byPath = new Map<TreePath, Entry>()
   for (const entry of entries) byPath.set(entry.path, entry)
-  for (const entry of [...byPath.values()]) addParents(byPath, entry)
+  addParents(byPath)
   if (!byPath.has('')) byPath.set('', { path: '', owner: '', inode: plainDirectory() })
   const sorted = [...byPath.values()].sort((a, b) => comparePaths(a.path, b.path))
   const numbers = new Map<Inode, number>()
@@ -133,13 +133,17 @@ function plainDirectory(): DirInode {
   return { type: 'dir', mode: 0o755, uid: 0, gid: 0, mtime: 0 }
 }
 
-function addParents(byPath: Map<TreePath, Entry>, entry: Entry): void {
-  let path = entry.path
-  while (path.includes('/')) {
-    path = parentOf(path)
-    if (byPath.has(path)) return
-    byPath.set(path, { path, owner: entry.owner, inode: plainDirectory() })
-  }
+/** Adds the directories that are neither in `byPath` nor `known`, with the owner of their first child. */
+export function addParents(
+  byPath: Map<TreePath, Entry>,
+  known: (path: TreePath) => boolean = () => false,
+): void {
+  for (const entry of [...byPath.values()])
+    for (let path = entry.path; path.includes('/'); ) {
+      path = parentOf(path)
+      if (byPath.has(path) || known(path)) break
+      byPath.set(path, { path, owner: entry.owner, inode: plainDirectory() })
+    }
 }
 
 export const EMPTY: Tree = {

@@ -6,7 +6,7 @@ import { withEntries, withoutPaths } from '../../src/tree/edit.ts'
 import { mapInodes } from '../../src/tree/map.ts'
 import { selectNames } from '../../src/tree/select.ts'
 import { parseTree, printTree, treeDigest } from '../../src/tree/text.ts'
-import { comparePaths, EMPTY, entriesOf, lookup, type Tree, treeOf } from '../../src/tree/tree.ts'
+import { comparePaths, EMPTY, type Entry, entriesOf, lookup, type Tree, treeOf } from '../../src/tree/tree.ts'
 import { dir, file, link, treeArbitrary } from '../helpers/trees.ts'
 
 const paths = (tree: Tree): string[] => tree.names.map(({ path }) => path)
@@ -101,6 +101,17 @@ test('a replaced directory keeps its children', () => {
   const tree = withEntries(treeOf([file('a/b', '1')]), [dir('a', { mode: 0o700 })])
   assert.equal(lookup(tree, 'a')?.inode.mode, 0o700)
   assert.ok(lookup(tree, 'a/b'))
+})
+
+test('entries added to a tree make what a tree of all of them would be', () => {
+  fc.assert(
+    fc.property(treeArbitrary, treeArbitrary, fc.nat(), (tree, other, nth) => {
+      const own = [...entriesOf(tree)]
+      const linked = { ...(own[nth % own.length] as Entry), path: 'a/linked' }
+      const entries = [...[...entriesOf(other)].filter(({ path }) => path.includes('/')), linked]
+      assert.deepEqual(withEntries(tree, entries), treeOf([...own, ...entries]))
+    }),
+  )
 })
 
 test('mapping inodes keeps hard links', () => {
