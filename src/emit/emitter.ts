@@ -25,7 +25,7 @@ export interface Blocks {
   ): Promise<Uint8Array>
 }
 
-/** Where image bytes go, in order; `patch` goes back to fill in a header. */
+/** Where image bytes go, in order; `patch` goes back to fill in a header. The bytes belong to the caller again when it resolves. */
 export interface Sink {
   write(bytes: Uint8Array): Promise<void>
   patch(offset: number, bytes: Uint8Array): Promise<void>

@@ -46,6 +46,14 @@ export interface Packed {
   readonly digest?: Uint8Array
 }
 
+/** A block that was packed before. */
+export interface Remembered {
+  /** Bytes of memory that `read` needs. */
+  readonly room: number
+  /** @returns views of `into`; undefined when it is not there any more, or damaged */
+  read(into: Uint8Array): Packed | undefined
+}
+
 /**
  * Blocks that read their input by themselves, in worker threads for example, so that no body passes through this
  * thread: half the time of `Blocks` where files are small.
@@ -53,12 +61,16 @@ export interface Packed {
 export interface PartBlocks extends Blocks {
   /** @param parts joined they are the input; `key` names it */
   compressParts(codec: Codec, level: number, key: string, parts: readonly Part[]): Promise<Packed>
+  /** The block of the same arguments, when it need not be compressed: it is read where it is written from. */
+  remembered?(codec: Codec, level: number, key: string, parts: readonly Part[]): Remembered | undefined
 }
 
 /** Input of blocks that may be in flight at once, bytes. */
 const IN_FLIGHT = 64 * 2 ** 20
 /** Output is handed to the sink in pieces of about this size: a call of the file system costs as much as copying 100 kB. */
 const PIECE = 2 ** 20
+/** Memory for a piece, and for the largest block behind it. */
+const GATHERED = 2 * PIECE + 4096
 /** Parts of a fragment block that are read at once; a block can have thousands. */
 const READS = 16
 
@@ -122,9 +134,12 @@ async function writeBlocks(
   const positions = new Float64Array(plan.blocks.length)
   const sizes = new Uint32Array(plan.blocks.length)
   const fragments: StoredFragment[] = []
-  const pack = await packer(settings, world)
+  const { pack, remembered, withHoles } = await packer(settings, world)
   let done = 0
-  await inOrder(plan.blocks, world.signal, pack, async (block, packed, index) => {
+  const start = async (block: PlannedBlock) => remembered(block) ?? (await pack(block))
+  await inOrder(plan.blocks, world.signal, start, async (block, made, index) => {
+    const read = 'room' in made ? made.read(await output.room(made.room)) : made
+    const packed = withHoles(block, read ?? (await pack(block)))
     positions[index] = output.position()
     sizes[index] = packed.isRaw ? packed.bytes.length | BLOCK_RAW : packed.bytes.length
     if (block.content === undefined)
@@ -173,14 +188,17 @@ async function inOrder<R>(
   }
 }
 
-/**
- * Packs one block; a block of zeros becomes nothing. Zeros are known by their compressed form, so that a cached block
- * need not be read.
- */
+interface Packer {
+  pack(block: PlannedBlock): Promise<Packed>
+  remembered(block: PlannedBlock): Remembered | undefined
+  /** A block of zeros becomes nothing. They are known by their compressed form, so that no input need be read. */
+  withHoles(block: PlannedBlock, packed: Packed): Packed
+}
+
 async function packer(
   { codec, level, blockSize }: SquashfsSettings,
   { blocks, contents, signal }: EmitWorld,
-): Promise<(block: PlannedBlock) => Promise<Packed>> {
+): Promise<Packer> {
   const zeros = await blocks.compress(
     codec,
     level,
@@ -188,12 +206,19 @@ async function packer(
     async () => new Uint8Array(blockSize),
   )
   const compressParts = compressPartsOf(blocks, contents)
-  return async (block) => {
-    signal.throwIfAborted()
-    const key = blockKey(block, blockSize)
-    const packed = await compressParts(codec, level, key, block.parts)
-    const isHole = block.content !== undefined && !packed.isRaw && equalBytes(packed.bytes, zeros)
-    return isHole ? { bytes: packed.bytes.subarray(0, 0), isRaw: false } : packed
+  return {
+    pack: async (block) => {
+      signal.throwIfAborted()
+      return await compressParts(codec, level, blockKey(block, blockSize), block.parts)
+    },
+    remembered: (block) =>
+      'remembered' in blocks
+        ? (blocks as PartBlocks).remembered?.(codec, level, blockKey(block, blockSize), block.parts)
+        : undefined,
+    withHoles: ({ content }, packed) => {
+      const isHole = content !== undefined && !packed.isRaw && equalBytes(packed.bytes, zeros)
+      return isHole ? { bytes: packed.bytes.subarray(0, 0), isRaw: false } : packed
+    },
   }
 }
 
@@ -282,29 +307,37 @@ function bodiesOf(tree: Tree, plan: Plan, { positions, sizes }: Stored): (inode:
 interface GatheringSink {
   /** Bytes written so far, gathered ones included. */
   position(): number
+  /** Memory for bytes that are written next; it is this sink's again after the next call. */
+  room(length: number): Promise<Uint8Array>
   write(bytes: Uint8Array): Promise<void>
   flush(): Promise<void>
 }
 
-/** Gathers small writes; keeps no bytes of the caller beyond the next `flush`. */
+/** Gathers small writes in memory that is used again and again; keeps no bytes of the caller. */
 function gatheringSink(sink: Sink): GatheringSink {
-  let gathered: Uint8Array[] = []
-  let length = 0
+  const gathered = new Uint8Array(GATHERED)
+  let filled = 0
   let position = 0
   const flush = async (): Promise<void> => {
-    if (length === 0) return
-    const piece = gathered.length === 1 ? (gathered[0] as Uint8Array) : Buffer.concat(gathered, length)
-    gathered = []
-    length = 0
+    if (filled === 0) return
+    const piece = gathered.subarray(0, filled)
+    filled = 0
     await sink.write(piece)
   }
   return {
     position: () => position,
+    room: async (length) => {
+      if (filled + length > GATHERED) await flush()
+      return length > GATHERED ? new Uint8Array(length) : gathered.subarray(filled, filled + length)
+    },
     write: async (bytes) => {
-      gathered.push(bytes)
-      length += bytes.length
       position += bytes.length
-      if (length >= PIECE) await flush()
+      if (filled + bytes.length > GATHERED) await flush()
+      if (bytes.length > GATHERED) return await sink.write(bytes)
+      // What was read into `room` stands where it belongs, or right behind.
+      gathered.set(bytes, filled)
+      filled += bytes.length
+      if (filled >= PIECE) await flush()
     },
     flush,
   }

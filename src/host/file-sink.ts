@@ -16,24 +16,28 @@ const BUFFER = 1 << 20
 /** @param path a new file; dispose without `finish` closes it and leaves removal to the caller's directory */
 export async function openFileSink(path: string): Promise<FileSink> {
   const file = await open(path, 'wx+', 0o644)
-  let pending: Uint8Array[] = []
-  let pendingBytes = 0
+  const pending = Buffer.allocUnsafeSlow(BUFFER)
+  let filled = 0
   let size = 0
 
   async function flush(): Promise<void> {
-    if (pendingBytes === 0) return
-    const bytes = pending.length === 1 ? (pending[0] as Uint8Array) : Buffer.concat(pending, pendingBytes)
-    pending = []
-    pendingBytes = 0
+    if (filled === 0) return
+    const bytes = pending.subarray(0, filled)
+    filled = 0
+    await append(bytes)
+  }
+
+  async function append(bytes: Uint8Array): Promise<void> {
     await writeAll(file, bytes, size, path)
     size += bytes.length
   }
 
   return {
     write: async (bytes) => {
-      pending.push(bytes)
-      pendingBytes += bytes.length
-      if (pendingBytes >= BUFFER) await flush()
+      if (filled + bytes.length > BUFFER) await flush()
+      if (bytes.length >= BUFFER) return await append(bytes)
+      pending.set(bytes, filled)
+      filled += bytes.length
     },
     patch: async (offset, bytes) => {
       await flush()

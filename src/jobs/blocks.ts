@@ -5,12 +5,12 @@
 import type { Digest } from '../base/digest.ts'
 import type { Limit } from '../base/limit.ts'
 import type { Codec } from '../emit/emitter.ts'
-import type { Packed, PartBlocks } from '../emit/squashfs.ts'
+import type { Packed, PartBlocks, Remembered } from '../emit/squashfs.ts'
 import type { Part } from '../emit/squashfs-plan.ts'
 import { RUN_DIGEST, runDigest } from '../format/delta.ts'
 import { compressBlock } from '../format/squashfs/codec.ts'
 import type { Pool } from '../host/pool.ts'
-import type { Place } from '../store/store.ts'
+import type { FoundBlock, Place } from '../store/store.ts'
 import type { CompressOutput } from './messages.ts'
 import { openPartReader, type Ranges } from './parts.ts'
 import { openThreads } from './threads.ts'
@@ -18,6 +18,8 @@ import { openThreads } from './threads.ts'
 /** The part of the store that remembers compressed blocks. */
 export interface BlockCache {
   get(key: string): Uint8Array | undefined
+  /** Absent where reading into memory of the caller is no gain. */
+  find?(key: string): FoundBlock | undefined
   put(key: string, bytes: Uint8Array): void
 }
 
@@ -42,7 +44,7 @@ const WORTH_THREADS = 8 << 20
 /** Input of one message. */
 const BATCH = 1 << 20
 
-/** What is remembered of a block: the digest of its run and its stored bytes. */
+/** What is remembered of a block: its stored bytes, then the digest of its run. */
 interface Made {
   readonly entry: Uint8Array
   readonly isRaw: boolean
@@ -126,8 +128,20 @@ export function openBlocks(
       const bytes = await compressBlock(codec, level, input)
       const isRaw = bytes.length >= input.length
       const stored = isRaw ? input : bytes
-      return { entry: Buffer.concat([runDigest(stored), stored]), isRaw }
+      return { entry: Buffer.concat([stored, runDigest(stored)]), isRaw }
     })
+  }
+
+  function reading(found: FoundBlock, parts: readonly Part[]): Remembered['read'] {
+    return (into) => {
+      if (!found.read(into)) return undefined
+      counts.hits++
+      const { bytes, digest } = split(into.subarray(0, found.size))
+      if (bytes.length > 0) return { bytes, isRaw: false, digest }
+      const input = gathered(rangesOf(bodies, parts), parts)
+      into.set(input, RUN_DIGEST)
+      return { bytes: into.subarray(RUN_DIGEST, RUN_DIGEST + input.length), isRaw: true, digest }
+    }
   }
 
   /** Bytes of their own. */
@@ -152,8 +166,16 @@ export function openBlocks(
       if (name !== undefined) cache.put(name, packed)
       return packed
     },
+    remembered: (codec, level, key, parts) => {
+      const found = cache.find?.(nameOf(codec, level, key))
+      if (!found) return undefined
+      return {
+        room: found.size + (found.size === RUN_DIGEST ? lengthOf(parts) : 0),
+        read: reading(found, parts),
+      }
+    },
     compressParts: async (codec, level, key, parts) => {
-      const name = `${LIBRARY[codec]}:${level}:run:${key}`
+      const name = nameOf(codec, level, key)
       const found = cache.get(name)
       if (found) {
         counts.hits++
@@ -164,7 +186,7 @@ export function openBlocks(
       counts.misses++
       const { entry, isRaw } = await pack(codec, level, rangesOf(bodies, parts), parts)
       // The input of a block that is stored as it is, is in the store already.
-      cache.put(name, isRaw ? entry.subarray(0, RUN_DIGEST) : entry)
+      cache.put(name, isRaw ? entry.subarray(-RUN_DIGEST) : entry)
       return { ...split(entry), isRaw }
     },
     [Symbol.asyncDispose]: async () => {
@@ -176,7 +198,12 @@ export function openBlocks(
 }
 
 function split(entry: Uint8Array): Pick<Packed, 'bytes'> & { readonly digest: Uint8Array } {
-  return { digest: entry.subarray(0, RUN_DIGEST), bytes: entry.subarray(RUN_DIGEST) }
+  const end = entry.length - RUN_DIGEST
+  return { bytes: entry.subarray(0, end), digest: entry.subarray(end) }
+}
+
+function nameOf(codec: Codec, level: number, key: string): string {
+  return `${LIBRARY[codec]}:${level}:stored:${key}`
 }
 
 function lengthOf(parts: readonly Part[]): number {

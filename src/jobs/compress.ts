@@ -19,8 +19,8 @@ export function compressHere({ codec, level, blocks }: CompressInput): CompressO
   const bytes = new Uint8Array(packed.reduce((sum, { length }) => sum + RUN_DIGEST + length, 0))
   let filled = 0
   for (const part of packed) {
-    bytes.set(runDigest(part), filled)
-    bytes.set(part, filled + RUN_DIGEST)
+    bytes.set(part, filled)
+    bytes.set(runDigest(part), filled + part.length)
     filled += RUN_DIGEST + part.length
   }
   return { bytes, sizes }

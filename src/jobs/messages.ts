@@ -42,7 +42,7 @@ export interface CompressInput {
 }
 
 export interface CompressOutput {
-  /** All results, end to end: of each block the digest of its run, then its stored bytes. */
+  /** All results, end to end: of each block its stored bytes, then the digest of its run. */
   readonly bytes: Uint8Array<ArrayBuffer>
   /** Of each block: its stored size without the digest, negative when it is stored as it is. */
   readonly sizes: Int32Array

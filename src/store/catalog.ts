@@ -59,6 +59,10 @@ export interface Catalog extends Reader, Disposable {
   paths(kind: Kind, key: string, sum: number): string[]
   /** The payload of a record, or undefined when it is missing or damaged: records can be made again. */
   record(kind: Kind, key: string): Buffer | undefined
+  /** How long the payload of a record is, or undefined when it is missing. */
+  recordSize(kind: Kind, key: string): number | undefined
+  /** Like `record`, into the memory of the caller. @returns whether it is there and whole */
+  recordInto(kind: Kind, key: string, into: Uint8Array): boolean
   /** The bytes of an entry, whole; throws what the disk throws, S5_STORE_DAMAGED when they are cut short. */
   payload(entry: Located): Buffer
   entries(): Iterable<Located>
@@ -321,6 +325,26 @@ export function openCatalog(root: string, disk: Disk = realDisk, readOnly = fals
       const bytes = readKey(kind, hex)
       if (bytes === 'missing' || bytes === undefined) return undefined
       return crc32(bytes) === table[lookup(kind, hex) * WORDS + 14] ? bytes : undefined
+    },
+    recordSize: (kind, hex) => {
+      const entry = lookup(kind, hex)
+      return entry === -1 ? undefined : range(entry * WORDS).size
+    },
+    recordInto: (kind, hex, into) => {
+      const entry = lookup(kind, hex)
+      if (entry === -1) return false
+      const at = entry * WORDS
+      const { offset, size } = range(at)
+      const sum = table[at + 14]
+      const bytes = into.subarray(0, size)
+      try {
+        const fd = descriptor(files[table[at + 9] as number] as SegmentFile)
+        return bytes.length === size && readAll(disk, fd, bytes, size, offset) && crc32(bytes) === sum
+      } catch (error) {
+        // A collection of another process has moved it: it is looked for by the slower way.
+        if (errnoOf(error) === 'ENOENT') return false
+        throw error
+      }
     },
     payload: (entry) => {
       const bytes = Buffer.allocUnsafeSlow(entry.size)
