@@ -189,10 +189,10 @@ async function inOrder<R>(
 }
 
 interface Packer {
-  pack(block: PlannedBlock): Promise<Packed>
-  remembered(block: PlannedBlock): Remembered | undefined
+  readonly pack: (block: PlannedBlock) => Promise<Packed>
+  readonly remembered: (block: PlannedBlock) => Remembered | undefined
   /** A block of zeros becomes nothing. They are known by their compressed form, so that no input need be read. */
-  withHoles(block: PlannedBlock, packed: Packed): Packed
+  readonly withHoles: (block: PlannedBlock, packed: Packed) => Packed
 }
 
 async function packer(
