@@ -1,8 +1,8 @@
 /** Guests that live in memory: everything in one initrd, and the script for booting from the network. */
-import { createReadStream } from 'node:fs'
 import { join } from 'node:path'
 import { ipxeScript } from '../emit/netboot.ts'
 import { planOneInitrd } from '../emit/one-initrd.ts'
+import { piecesOfFile } from '../host/pieces.ts'
 import type { Job } from './emit-job.ts'
 import type { Kernel } from './emit-kernel.ts'
 import type { OutputFile } from './output.ts'
@@ -27,7 +27,7 @@ export async function emitOneInitrd(
           continue
         }
         const path = join(output.directory, files[piece])
-        for await (const bytes of createReadStream(path, { highWaterMark: 1 << 20 })) await sink.write(bytes)
+        for await (const bytes of piecesOfFile(path)) await sink.write(bytes)
       }
     }),
   )

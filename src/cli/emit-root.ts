@@ -1,5 +1,4 @@
 /** The root as images: squashfs, erofs, folder and tar, and the hash tree that proves one of them. */
-import { createReadStream } from 'node:fs'
 import { join } from 'node:path'
 import type { Json } from '../base/json.ts'
 import { runOf } from '../emit/delta.ts'
@@ -8,6 +7,7 @@ import { squashfsEmitter } from '../emit/squashfs.ts'
 import { tarEmitter } from '../emit/tar.ts'
 import { emitVerity, verityIdentity } from '../emit/verity.ts'
 import { printLayout, type Run } from '../format/delta.ts'
+import { piecesOfFile } from '../host/pieces.ts'
 import { checkout } from '../store/checkout.ts'
 import { type ImageOptions, type Job, write } from './emit-job.ts'
 import { timed } from './timed.ts'
@@ -67,7 +67,7 @@ export async function emitVerityOf(job: Job, base: string): Promise<Verity> {
   let rootHash = ''
   await timed(world, tree, () =>
     output.add(tree, 'verity', async (sink) => {
-      const data = createReadStream(join(output.directory, base), { highWaterMark: 1 << 20 })
+      const data = piecesOfFile(join(output.directory, base))
       rootHash = await emitVerity(data, verityIdentity(profile.id), sink, world.signal)
     }),
   )

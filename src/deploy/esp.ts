@@ -44,7 +44,8 @@ export async function makeEsp(
   }
   const shape = ['-h', '255', '-s', '63', '-T', `${size / 512}`, '-H', `${hidden}`]
   await mtools('mformat', '-i', target, '-F', '-N', serial, '-v', 'ESP', ...shape, '::')
-  for (const directory of directoriesOf(files)) await mtools('mmd', '-i', target, `::${directory}`)
+  const directories = directoriesOf(files).map((directory) => `::${directory}`)
+  if (directories.length > 0) await mtools('mmd', '-i', target, ...directories)
   for (const [at, { path, bytes }] of files.entries()) {
     const place = join(folder.path, `${at}`)
     await writeFile(place, bytes)
