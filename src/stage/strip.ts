@@ -223,6 +223,13 @@ function takeOut(
   rule: string,
   named: (entry: Entry) => boolean,
 ): { readonly tree: Tree; readonly removed: readonly Removed[] } {
+  const isNamed = ({ path, owner, inode }: Name, next: Name | undefined): boolean => {
+    const found = tree.inodes[inode] as Inode
+    if (found.type !== 'dir' || LASTING.has(path) || holds(path, next)) return false
+    return named({ path, owner, inode: found })
+  }
+  if (going.size === 0 && !tree.names.some((name, at) => isNamed(name, tree.names[at + 1])))
+    return { tree, removed: [] }
   const emptied = new Set<TreePath>()
   for (const path of going.keys()) emptied.add(parentOf(path))
   const kept: Name[] = []
@@ -231,12 +238,10 @@ function takeOut(
     const name = tree.names[at] as Name
     const { path, owner } = name
     const inode = tree.inodes[name.inode] as Inode
-    const goes =
-      inode.type === 'dir'
-        ? !LASTING.has(path) &&
-          !holds(path, kept.at(-1)) &&
-          ((emptied.has(path) && !isVar(path)) || named({ path, owner, inode }))
-        : going.has(path)
+    const next = kept.at(-1)
+    const isEmptied = (): boolean =>
+      emptied.has(path) && !isVar(path) && !LASTING.has(path) && !holds(path, next)
+    const goes = inode.type === 'dir' ? isEmptied() || isNamed(name, next) : going.has(path)
     if (goes) {
       removed.push(removal({ path, owner, inode }, rule))
       if (inode.type === 'dir') emptied.add(parentOf(path))
