@@ -95,10 +95,10 @@ interface Emitted {
 }
 
 async function emitImages(job: Job, wanted: Wanted, data: readonly DataRecord[]): Promise<Emitted> {
-  const base = await emitBase(job, wanted)
+  const { base, settle } = await emitBase(job, wanted)
   const disks = new Set(DISKS.filter((format) => wanted.has(format)))
-  const proved = wanted.has('verity') || disks.size > 0
-  const verity = base && proved ? await emitVerityOf(job, base) : undefined
+  const verity = base && isProved(wanted) ? await emitVerityOf(job, base) : undefined
+  await settle?.()
   const kernel = job.profile.kernel.wanted
     ? await fitMemory(job, await emitKernel(job, verity?.rootHash), base)
     : undefined
@@ -119,7 +119,10 @@ function diskOptions(wanted: Wanted): ImageOptions {
 }
 
 /** The root as what was asked for. @returns what guests use: what says `base: true`, else squashfs, else erofs */
-async function emitBase(job: Job, wanted: Wanted): Promise<string | undefined> {
+async function emitBase(
+  job: Job,
+  wanted: Wanted,
+): Promise<{ readonly base: string | undefined; readonly settle?: () => Promise<void> }> {
   if (wanted.has('dir')) await emitDirectory(job)
   if (wanted.has('tar')) await emitTar(job)
   if (wanted.has('oci')) await emitOci(job)
@@ -131,8 +134,9 @@ async function emitBase(job: Job, wanted: Wanted): Promise<string | undefined> {
   const given = Object.entries(wanted.get('squashfs') ?? {})
   const options = Object.fromEntries(given.filter(([key]) => key !== 'base'))
   const needed = erofs === undefined && ON_BASE.some((format) => wanted.has(format))
-  const squashfs = wanted.has('squashfs') || needed ? await emitSquashfs(job, options) : undefined
-  if (squashfs === undefined || erofs === undefined) return squashfs ?? erofs
+  const made =
+    wanted.has('squashfs') || needed ? await emitSquashfs(job, options, isProved(wanted)) : undefined
+  if (made === undefined || erofs === undefined) return { base: erofs, ...made }
   const chosen = ['squashfs', 'erofs'].find((format) => wanted.get(format)?.['base'] === true)
   if (chosen === undefined)
     job.world.report({
@@ -140,7 +144,12 @@ async function emitBase(job: Job, wanted: Wanted): Promise<string | undefined> {
       code: 'images.base',
       message: `squashfs is the base of the guests, and erofs stands beside it; {format: erofs, base: true} in images: turns that round`,
     })
-  return chosen === 'erofs' ? erofs : squashfs
+  return chosen === 'erofs' ? { ...made, base: erofs } : made
+}
+
+/** Whether there is a hash tree, which is made while the image is hashed. */
+function isProved(wanted: Wanted): boolean {
+  return wanted.has('verity') || DISKS.some((format) => wanted.has(format))
 }
 
 async function emitData({

@@ -33,11 +33,11 @@ export async function write<O extends Json>(
   emitter: Emitter<O>,
   tree: Tree,
   options: O,
-  placed?: EmitWorld['placed'],
-): Promise<OutputFile> {
+  { placed, beside = false }: { readonly placed?: EmitWorld['placed']; readonly beside?: boolean } = {},
+): Promise<{ readonly measured: Promise<OutputFile> }> {
   const { world, store, output, blocks } = job
-  return await timed(world, name, () =>
-    output.add(name, role, (sink) => {
+  return await timed(world, name, async () => {
+    const fill = (sink: Sink): Promise<void> => {
       const progress = (done: number, total: number): void =>
         world.report({ kind: 'image.progress', name, done, total })
       const emitWorld: EmitWorld = {
@@ -49,8 +49,11 @@ export async function write<O extends Json>(
         ...(placed && { placed }),
       }
       return emitter.emit(tree, options, emitWorld)
-    }),
-  )
+    }
+    if (beside) return await output.addBeside(name, role, fill)
+    const file = await output.add(name, role, fill)
+    return { measured: Promise.resolve(file) }
+  })
 }
 
 /**

@@ -2,6 +2,7 @@
 import { join } from 'node:path'
 import type { Json } from '../base/json.ts'
 import { runOf } from '../emit/delta.ts'
+import type { EmitWorld } from '../emit/emitter.ts'
 import { erofsEmitter } from '../emit/erofs.ts'
 import { squashfsEmitter } from '../emit/squashfs.ts'
 import { tarEmitter } from '../emit/tar.ts'
@@ -12,18 +13,28 @@ import { checkout } from '../store/checkout.ts'
 import { type ImageOptions, type Job, write } from './emit-job.ts'
 import { timed } from './timed.ts'
 
-/** The image, and its layout for deltas. @returns the name of the image */
-export async function emitSquashfs(job: Job, options: ImageOptions): Promise<string> {
+/** An image that is written, and may still be being hashed. */
+export interface Base {
+  /** Name of the file. */
+  readonly base: string
+  /** Waits for its size and digest, and writes what tells them. */
+  readonly settle: () => Promise<void>
+}
+
+/** The image, and its layout for deltas. @param beside whether it is hashed beside what follows */
+export async function emitSquashfs(job: Job, options: ImageOptions, beside: boolean): Promise<Base> {
   const name = `${job.stem}.squashfs`
   const settings = { ...options, mtime: job.date }
   const runs: Run[] = []
   const { tree } = job.composed.root
-  const { size, digest } = await write(job, name, 'base', squashfsEmitter, tree, settings, (...run) => {
-    runs.push(runOf(...run))
-  })
-  runs.sort((a, b) => a.offset - b.offset)
-  await job.output.addBytes(`${job.stem}.layout`, 'layout', printLayout({ name, size, digest, runs }))
-  return name
+  const placed: EmitWorld['placed'] = (...run) => void runs.push(runOf(...run))
+  const { measured } = await write(job, name, 'base', squashfsEmitter, tree, settings, { placed, beside })
+  const settle = async (): Promise<void> => {
+    const { size, digest } = await measured
+    runs.sort((a, b) => a.offset - b.offset)
+    await job.output.addBytes(`${job.stem}.layout`, 'layout', printLayout({ name, size, digest, runs }))
+  }
+  return { base: name, settle }
 }
 
 /** @returns the name of the file */

@@ -11,7 +11,7 @@ import {
   writeFile,
 } from 'node:fs/promises'
 import { basename, join } from 'node:path'
-import { type Digest, hexOf } from '../base/digest.ts'
+import { type Digest, digestOf, hexOf } from '../base/digest.ts'
 import { measureFile, type Measured, openFileSink } from '../host/file-sink.ts'
 import type { Sink } from '../emit/emitter.ts'
 import { isBootRecord } from './boot-record.ts'
@@ -30,6 +30,12 @@ export interface OutputFolder extends AsyncDisposable {
   readonly files: readonly OutputFile[]
   /** Writes one file through `fill`. */
   add(name: string, role: string, fill: (sink: Sink) => Promise<void>): Promise<OutputFile>
+  /** Like `add`, and returns when the file is written; `measured` resolves when it is read and flushed in a thread. */
+  addBeside(
+    name: string,
+    role: string,
+    fill: (sink: Sink) => Promise<void>,
+  ): Promise<{ readonly measured: Promise<OutputFile> }>
   addBytes(name: string, role: string, bytes: Uint8Array | string): Promise<OutputFile>
   /** Reads and flushes a file that a tool wrote into `directory`, beside whatever else is done. */
   measure(name: string): Promise<Measured>
@@ -38,6 +44,8 @@ export interface OutputFolder extends AsyncDisposable {
   /** Writes SHA256SUMS, then gives the folder its name and points `aliases` (links beside it) to it. */
   commit(aliases: readonly string[]): Promise<string>
 }
+
+const NO_BYTES = digestOf('')
 
 /** `<id>_<version>`: the stem of every file name (UAPI.2: `_` separates the version). */
 export function stemOf(id: string, version: string): string {
@@ -69,10 +77,28 @@ export async function openOutput(
     return written
   }
 
+  async function addBeside(
+    file: string,
+    role: string,
+    fill: (sink: Sink) => Promise<void>,
+  ): Promise<{ readonly measured: Promise<OutputFile> }> {
+    await using sink = await openFileSink(join(directory, file))
+    await fill(sink)
+    await sink.close()
+    // Its place in the list does not depend on what is measured first.
+    const at = files.push({ name: file, role, size: 0, digest: NO_BYTES }) - 1
+    const measured = measure(join(directory, file)).then(
+      (found) => (files[at] = { name: file, role, ...found }),
+    )
+    measured.catch(() => undefined)
+    return { measured }
+  }
+
   return {
     directory,
     files,
     add,
+    addBeside,
     addBytes: (file, role, bytes) =>
       add(file, role, (sink) => sink.write(typeof bytes === 'string' ? Buffer.from(bytes) : bytes)),
     measure: (file) => measure(join(directory, file)),

@@ -9,6 +9,8 @@ export interface FileSink extends AsyncDisposable {
   patch(offset: number, bytes: Uint8Array): Promise<void>
   /** Flushes to the disk and closes. @returns size and digest of the whole file */
   finish(): Promise<Measured>
+  /** Closes; whoever calls this has the file measured and flushed to the disk by `measureFile`. */
+  close(): Promise<void>
 }
 
 const BUFFER = 1 << 20
@@ -49,6 +51,10 @@ export async function openFileSink(path: string): Promise<FileSink> {
       const [hex] = await Promise.all([hashFile(file), file.sync()])
       await file.close()
       return { size, digest: `sha256:${hex}` }
+    },
+    close: async () => {
+      await flush()
+      await file.close()
     },
     [Symbol.asyncDispose]: () => file.close().catch(() => undefined),
   }
