@@ -8,6 +8,15 @@ import { constants } from 'node:os'
 import { fileURLToPath } from 'node:url'
 
 if (Number(process.versions.node.split('.')[0]) >= 24) {
+  const little = '--max-semi-space-size=8'
+  // A build begins once more in the same process (40 ms): V8 else takes 128 MiB for young objects, and glibc keeps most of
+  // what is freed. Neither can be told once Node runs.
+  if (process.argv.includes('build') && !process.execArgv.includes(little))
+    process.execve?.(
+      process.execPath,
+      [process.execPath, little, ...process.execArgv, ...process.argv.slice(1)],
+      { MALLOC_ARENA_MAX: '2', MALLOC_MMAP_THRESHOLD_: '131072', ...process.env },
+    )
   module.enableCompileCache?.()
   if (process.argv[2] === '--version' || process.argv[2] === '-V') {
     const text = readFileSync(new URL('../package.json', import.meta.url), 'utf8')

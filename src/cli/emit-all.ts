@@ -96,6 +96,7 @@ interface Emitted {
 
 async function emitImages(job: Job, wanted: Wanted, data: readonly DataRecord[]): Promise<Emitted> {
   const { base, settle } = await emitBase(job, wanted)
+  await job.blocks.endThreads()
   const disks = new Set(DISKS.filter((format) => wanted.has(format)))
   const verity = base && isProved(wanted) ? await emitVerityOf(job, base) : undefined
   await settle?.()

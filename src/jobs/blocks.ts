@@ -31,6 +31,8 @@ export interface BodyFiles {
 
 export interface OpenBlocks extends PartBlocks, AsyncDisposable {
   readonly counts: { hits: number; misses: number; bytesCompressed: number }
+  /** Ends the threads, each of which keeps up to 90 MiB of garbage; packing again starts others. None may be at work. */
+  endThreads(): Promise<void>
 }
 
 /** Part of every key: the library decides the bytes. */
@@ -152,8 +154,15 @@ export function openBlocks(
     )
   }
 
+  async function endThreads(): Promise<void> {
+    const ended = pool
+    pool = undefined
+    await ended?.[Symbol.asyncDispose]()
+  }
+
   return {
     counts,
+    endThreads,
     compress: async (codec, level, key, read) => {
       const name = key === undefined ? undefined : `${LIBRARY[codec]}:${level}:${key}`
       const found = name === undefined ? undefined : cache.get(name)
@@ -192,7 +201,7 @@ export function openBlocks(
     [Symbol.asyncDispose]: async () => {
       clearImmediate(flushing)
       reader[Symbol.dispose]()
-      await pool?.[Symbol.asyncDispose]()
+      await endThreads()
     },
   }
 }

@@ -44,6 +44,35 @@ test('--version reads in one file', () => {
   assert.deepEqual(loadedBy('--version'), ['src/main.js'])
 })
 
+test('a build begins once more, in the same process, with little memory for young objects and for what is freed', () => {
+  const list = join(project.directory, 'begun')
+  const hook = `
+    import { appendFileSync } from 'node:fs'
+    const { pid, execArgv, env } = process
+    const flag = execArgv.find((word) => word.startsWith('--max-semi')) ?? ''
+    appendFileSync(${JSON.stringify(list)}, [pid, flag, env.MALLOC_ARENA_MAX, '\\n'].join(' '))`
+  const from = `data:text/javascript,${encodeURIComponent(hook)}`
+  const run = (...words: string[]): void => {
+    const env = { ...process.env, MALLOC_ARENA_MAX: '1', MALLOC_MMAP_THRESHOLD_: '131072' }
+    const argv = ['--import', from, join(TOP, 'src/main.js'), ...words]
+    const { status, stderr } = spawnSync(process.execPath, argv, {
+      cwd: project.directory,
+      env,
+      encoding: 'utf8',
+    })
+    assert.equal(status, 0, stderr)
+    assert.equal(stderr, '')
+  }
+  run('build', '--help')
+  const [first = '', second = '', ...more] = readFileSync(list, 'utf8').trim().split('\n')
+  assert.equal(second.split(' ')[0], first.split(' ')[0])
+  assert.match(second, /^\d+ --max-semi-space-size=\d+ 1 ?$/, 'what the user set stays')
+  assert.match(first, /^\d+ {2}1/)
+  assert.equal(more.length, 0)
+  run('plan', '--help')
+  assert.equal(readFileSync(list, 'utf8').trim().split('\n').length, 3)
+})
+
 test('a plan with a fresh lock reads in neither what writes images, nor the network, nor a fleet', () => {
   const loaded = loadedBy('plan', 'shop')
   assert.ok(loaded.includes('src/cli/commands/plan.ts'))
