@@ -60,7 +60,7 @@ async function merged(names: readonly string[]): Promise<Root> {
 
 function stripped(root: Root, names: readonly string[], drop: readonly string[] = []): Promise<Root> {
   const facts = {
-    profile: { strip: { classes: names, keep: [], drop }, timezone: 'UTC' },
+    profile: { strip: { classes: names, keep: [], drop }, timezone: 'UTC', units: [], runlevels: {} },
     stripClasses: classes,
   } as unknown as Facts
   return strip.run(root, strip.pick(facts), world)

@@ -113,7 +113,7 @@ test('UEFI shows both to who presses a key, and starts the second', async (t) =>
   const found = await built(t)
   if (!found) return
   await using guest = await start(found, t.signal, OVMF)
-  const pressing = setInterval(() => guest.write(' '), 300)
+  const pressing = setInterval(() => guest.write(' '), 50)
   const menu = await guest.waitFor(`${found.kernels.order[1]} `, DEADLINE_MS)
   clearInterval(pressing)
   assert.ok(menu.found, guest.last(20).join('\n'))

@@ -137,7 +137,7 @@ async function bootAndExpect(
   seconds: number,
 ): Promise<{ data: { ready: boolean; ms: number }; text: string }> {
   await using guest = await bootGuest(spec, { signal: world.signal })
-  const shown = echo(guest)
+  const shown = echo(guest, expect)
   const ms = await waitReady(guest, expect, seconds * 1000)
   await guest.stop()
   await shown
@@ -148,7 +148,10 @@ async function bootAndExpect(
   }
 }
 
-/** The console is for people: it goes to stderr. */
-async function echo(guest: Guest): Promise<void> {
-  for await (const line of guest.lines()) process.stderr.write(`${line}\n`)
+/** The console is for people: it goes to stderr, up to the line that has `last`. */
+async function echo(guest: Guest, last: string): Promise<void> {
+  for await (const line of guest.lines()) {
+    process.stderr.write(`${line}\n`)
+    if (line.includes(last)) return
+  }
 }
