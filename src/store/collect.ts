@@ -107,8 +107,11 @@ export async function collectSegments(
         signal?.throwIfAborted()
       }
     await moved.commit()
-    for (const segment of dying) disk.remove(join(folder, segment))
+    // A segment goes whole: one whose files were half removed would still name them.
+    const gone = (segment: string): string => join(root, 'staging', `gone-${segment}`)
+    for (const segment of dying) disk.rename(join(folder, segment), gone(segment))
     await disk.sync(folder, 'file')
+    for (const segment of dying) disk.remove(gone(segment))
   } catch (error) {
     throw diskError(error, folder)
   } finally {
