@@ -81,8 +81,9 @@ try {
   }
 } finally {
   rmSync(directory, { recursive: true, force: true })
+  // What was measured before something failed is shown all the same.
+  report()
 }
-report()
 
 function startUp(): void {
   const [ours, theirs] = inTurn(
@@ -350,7 +351,11 @@ function smallChange(): void {
   const store = join(directory, 'store-1')
   const theirs = rows.findLast(({ work }) => work.startsWith('cold squashfs, zstd 15'))?.theirs as Cost
   const changed = (fresh: boolean): { readonly cost: Cost; readonly counts: Counts } =>
-    task('squashfs', { lock, level: 15, to: join(directory, 'changed'), changed: true, fresh }, store)
+    task(
+      'squashfs',
+      { lock, level: 15, to: join(directory, `changed-${fresh}`), changed: true, fresh },
+      store,
+    )
   const { cost, counts: counted } = changed(false)
   if (counted['digest'] !== changed(true).counts['digest'])
     throw new Error('the image differs from a clean one')
