@@ -33,8 +33,8 @@ function checkKey(key: string): void {
 
 /** @throws RangeError */
 export function checkSeconds(seconds: number): void {
-  if (!Number.isInteger(seconds) || seconds < 1)
-    throw new RangeError(`a lease has whole seconds, at least 1, found ${seconds}`)
+  if (!(seconds > 0 && Number.isFinite(seconds)))
+    throw new RangeError(`expected seconds of a lease above 0, found ${seconds}`)
 }
 
 /**

@@ -78,7 +78,10 @@ export interface Engine extends AsyncDisposable {
    * @throws S5_ENGINE_COMPACTED when that is too long ago: list again
    */
   watch(prefix: string, revision: bigint, signal: AbortSignal): AsyncIterable<ChangeSet>
-  /** A lease that ends by itself after `seconds` unless renewed; keys put with it are deleted then. Durations are the store's own, no clock of ours is read. */
+  /**
+   * A lease that ends by itself after `seconds` unless renewed; keys put with it are deleted then. Durations are the
+   * store's own, no clock of ours is read; etcd knows whole seconds and takes the next.
+   */
   grantLease(seconds: number): Promise<string>
   /** The whole time from now on. @returns false when the lease has ended */
   renewLease(lease: string): Promise<boolean>

@@ -36,7 +36,7 @@ export async function openEtcdEngine(options: EtcdOptions): Promise<Engine> {
       watch(calls, root, prefix, revision, signal),
     grantLease: async (seconds: number) => {
       checkSeconds(seconds)
-      const body = JSON.stringify({ TTL: String(seconds) })
+      const body = JSON.stringify({ TTL: String(Math.ceil(seconds)) })
       return (await orRefused(calls, calls.patiently<{ ID: string }>('/v3/lease/grant', body))).ID
     },
     renewLease: async (lease: string) => {

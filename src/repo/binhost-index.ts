@@ -116,7 +116,8 @@ export async function acceptIndex(
     file,
     fromCache,
     keep: async () => {
-      if (isKept || isEmpty) return
+      // A folder is looked at each time: when that was, nobody asks.
+      if (isKept || isEmpty || (isLocal && fromCache)) return
       if (!fromCache) await keepWhole(textFile(directory, source, digest), bytes)
       await keepWhole(stateFile(directory, source), JSON.stringify(state))
       const name = basename(textFile(directory, source, digest))

@@ -40,7 +40,7 @@ await runController({
   bootedGate: () => '',
   isApproved: () => true,
   limit: pLimit(64),
-  ttlSeconds: 1,
+  ttlSeconds: spec.engine.startsWith('sqlite:') ? 0.5 : 1,
   pollMs: spec.pollMs,
   observeMs: 1000,
   signal: new AbortController().signal,
