@@ -292,9 +292,9 @@ for (const subject of SUBJECTS)
     it('ends a watch quietly when it is aborted, and when the engine is disposed of', async () => {
       const other = await openEngine(started.address)
       const aborted = new AbortController()
+      const { revision } = await other.list('/quiet')
       const count = async (signal: AbortSignal): Promise<number> => {
         let sets = 0
-        const { revision } = await other.list('/quiet')
         for await (const { changes } of other.watch('/quiet', revision, signal)) sets += changes.length
         return sets
       }
