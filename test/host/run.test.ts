@@ -79,7 +79,7 @@ test('run ends the child when the signal aborts, also one that ignores SIGTERM',
   const running = run(['sh', '-c', 'trap "" TERM; echo x; while :; do :; done'], { signal: stop.signal })
   setTimeout(() => stop.abort(new Error('stopped by test')), 100)
   await assert.rejects(running, { message: 'stopped by test' })
-  assert.ok(performance.now() - started < 5_000)
+  assert.ok(performance.now() - started < 30_000)
 })
 
 test('run ends the child at the timeout', async () => {
