@@ -5,7 +5,7 @@ import { open, rm } from 'node:fs/promises'
 import { type Digest, digestOf } from '../base/digest.ts'
 import { isStage5Error, printable, Stage5Error } from '../base/errors.ts'
 import type { UpperEntry } from '../fleet/shadow.ts'
-import { errnoOf } from '../host/disk.ts'
+import { errnoOf, syncFile } from '../host/disk.ts'
 import { comparePaths, type Inode, type TreePath, type Xattr } from '../tree/tree.ts'
 import { type Beside, goingNames, sortXattrs, type UpperLayer } from './upper-layer.ts'
 
@@ -167,15 +167,10 @@ function above(path: TreePath): TreePath {
 
 /** So that what was taken out does not come back after a cut of power. */
 async function sync(folder: string, path: TreePath): Promise<void> {
-  const directory = await open(placeOf(folder, path), 'r').catch((error: unknown) => {
-    if (GONE.has(errnoOf(error) ?? '')) return undefined
-    throw error
-  })
-  if (!directory) return
   try {
-    await directory.sync()
-  } finally {
-    await directory.close()
+    await syncFile(placeOf(folder, path))
+  } catch (error) {
+    if (!GONE.has(errnoOf(error) ?? '')) throw error
   }
 }
 

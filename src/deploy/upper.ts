@@ -4,15 +4,17 @@
  */
 import { randomUUID } from 'node:crypto'
 import { existsSync } from 'node:fs'
-import { open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { type Digest, digestOf } from '../base/digest.ts'
 import { printable, Stage5Error } from '../base/errors.ts'
 import { debugfsScript } from '../emit/data-disk.ts'
 import type { UpperEntry } from '../fleet/shadow.ts'
+import { fileTypeOf } from '../format/file-type.ts'
+import { syncFile } from '../host/disk.ts'
 import { run } from '../host/run.ts'
 import { temporaryDirectory } from '../host/temp.ts'
-import { comparePaths, type Inode, type TreePath, type Xattr } from '../tree/tree.ts'
+import { comparePaths, type TreePath, type Xattr } from '../tree/tree.ts'
 import { type Beside, goingNames, sortXattrs, type UpperLayer } from './upper-layer.ts'
 
 const UPPER = 'upper'
@@ -38,16 +40,6 @@ interface Found {
   readonly size: number
 }
 
-const TYPES = new Map<number, Inode['type']>([
-  [0o100000, 'file'],
-  [0o040000, 'dir'],
-  [0o120000, 'symlink'],
-  [0o020000, 'char'],
-  [0o060000, 'block'],
-  [0o010000, 'fifo'],
-  [0o140000, 'socket'],
-])
-
 /**
  * Replays the journal of a guest that was cut off, as its next start would, and mends what that needs.
  * @throws S5_TOOL_MISSING, S5_TOOL_FAILED
@@ -72,7 +64,7 @@ async function readUpper(
     )
     const own = below.map((one) => ({ ...one, path: one.path.slice(UPPER.length + 1) }))
     found.push(...own)
-    level = own.filter(({ mode }) => TYPES.get(mode & 0o170000) === 'dir').map(({ path }) => path)
+    level = own.filter(({ mode }) => fileTypeOf(mode) === 'dir').map(({ path }) => path)
   }
   const facts = await factsOf(disk, found, signal)
   const bodies = await bodiesOf(disk, found, isCompared, signal)
@@ -85,7 +77,7 @@ function entryOf(one: Found, facts: Facts, body: Uint8Array | undefined): UpperE
   const { path, mode, uid, gid, size } = one
   const { xattrs, marks } = sortXattrs(facts.xattrs)
   const meta = { mode: mode & 0o7777, uid, gid, mtime: 0, ...(xattrs.length > 0 && { xattrs }) }
-  const type = TYPES.get(mode & 0o170000)
+  const type = fileTypeOf(mode)
   switch (type) {
     case 'dir':
       return { path, inode: { type, ...meta }, ...marks }
@@ -168,7 +160,7 @@ async function bodiesOf(
 ): Promise<Map<number, Uint8Array>> {
   using folder = temporaryDirectory()
   const wanted = found.filter(({ mode, path, size }) => {
-    const type = TYPES.get(mode & 0o170000)
+    const type = fileTypeOf(mode)
     return (type === 'file' && isCompared(path)) || (type === 'symlink' && size >= 60)
   })
   await ask(
@@ -294,22 +286,13 @@ async function onCopy(
   try {
     await run(['cp', '-a', '--sparse=always', '--reflink=auto', '--', disk, copy], { signal })
     await work(copy)
-    await sync(copy)
+    await syncFile(copy)
     await rename(copy, disk)
   } catch (error) {
     await rm(copy, { force: true })
     throw error
   }
-  await sync(folder)
-}
-
-async function sync(path: string): Promise<void> {
-  const file = await open(path, 'r')
-  try {
-    await file.sync()
-  } finally {
-    await file.close()
-  }
+  await syncFile(folder)
 }
 
 function refuseComplaints(disk: string, stderr: string): void {

@@ -6,6 +6,7 @@ import {
   mkdirSync,
   open as openFile,
   openSync,
+  type PathLike,
   readSync,
   renameSync,
   rmSync,
@@ -48,15 +49,18 @@ export const realDisk: Disk = {
   sync: async (path, scope) => {
     // Node has no syncfs; `sync -f` reports failed writeback, also of earlier background writes.
     if (scope === 'filesystem') await run(['sync', '-f', path])
-    else {
-      const fd = await opened(path, 'r')
-      try {
-        await synced(fd)
-      } finally {
-        closeSync(fd)
-      }
-    }
+    else await syncFile(path)
   },
+}
+
+/** Wait until one file or directory, under whatever bytes its name has, has reached the disk. */
+export async function syncFile(path: PathLike): Promise<void> {
+  const fd = await opened(path, 'r')
+  try {
+    await synced(fd)
+  } finally {
+    closeSync(fd)
+  }
 }
 
 const LINK_REFUSED = new Set(['EMLINK', 'EXDEV', 'EPERM', 'ENOTSUP', 'EOPNOTSUPP'])

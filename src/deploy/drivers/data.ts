@@ -2,6 +2,7 @@
 import { statSync } from 'node:fs'
 import { mkdir, open, rename, rm, stat } from 'node:fs/promises'
 import { Stage5Error } from '../../base/errors.ts'
+import { syncFile } from '../../host/disk.ts'
 import { run } from '../../host/run.ts'
 import { type SparseFile, readSparse, writeSparse } from '../sparse.ts'
 import type { DriverGeneration } from '../driver.ts'
@@ -65,12 +66,7 @@ export async function makeDisk(
   try {
     await writeSparse(template, fresh)
     if (size !== undefined && size > template.size) await growDisk(fresh, size, signal)
-    const file = await open(fresh, 'r')
-    try {
-      await file.sync()
-    } finally {
-      await file.close()
-    }
+    await syncFile(fresh)
     await rename(fresh, target)
   } catch (error) {
     await rm(fresh, { force: true })

@@ -15,10 +15,10 @@
  */
 import { randomBytes } from 'node:crypto'
 import { mkdirSync, readFileSync, readlinkSync, renameSync, rmSync, symlinkSync } from 'node:fs'
-import { mkdir, open, readdir, rename, rm } from 'node:fs/promises'
+import { mkdir, readdir, rename, rm } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { Stage5Error } from '../../base/errors.ts'
-import { errnoOf } from '../../host/disk.ts'
+import { errnoOf, syncFile } from '../../host/disk.ts'
 import { takeLock } from '../../host/lock.ts'
 import { writeWhole } from '../../host/whole-file.ts'
 
@@ -153,12 +153,7 @@ export async function prepared(
   await writeWhole(join(fresh, 'manifest'), `${manifest}\n`)
   await discard(folder, generation)
   await rename(fresh, target)
-  const above = await open(dirname(target), 'r')
-  try {
-    await above.sync()
-  } finally {
-    await above.close()
-  }
+  await syncFile(dirname(target))
 }
 
 /** Takes a prepared generation away: its name goes first, so that half of one is never taken for whole. */
