@@ -45,18 +45,19 @@ export async function emitAll(world: World, recipe: Recipe, composed: Composed):
   const store = await world.store()
   const stem = stemOf(profile.id, version)
   const name = `${stem}_${profile.arch}`
-  // The disk and its qcow2 are read at the same time.
+  const inThread = async (kind: string, input: unknown): Promise<Measured> =>
+    (await threads.run({ kind, input }, world.signal)) as Measured
+  await using output = await openOutput(parent, name, (file) => inThread('measure', { file }))
+  // A disk is written while its base is read; they end before the folder goes.
   await using threads = openThreads(2)
-  const measure = async (file: string): Promise<Measured> =>
-    (await threads.run({ kind: 'measure', input: { file } }, world.signal)) as Measured
-  await using output = await openOutput(parent, name, measure)
   // Worker threads see what lies in files.
   await store.flush()
   await using blocks = openBlocks(store.blocks, store, world.limit, world.threads, world.signal)
-  const job: Job = { world, store, profile, composed, output, stem, date, blocks }
+  const writeDisk: Job['writeDisk'] = (input) => inThread('disk-image', input)
+  const job: Job = { world, store, profile, composed, output, stem, date, blocks, writeDisk }
 
   const data = await emitData(job)
-  const { base, verity, kernel, more } = await emitImages(job, wanted, data)
+  const { base, settle, verity, kernel, more } = await emitImages(job, wanted, data)
   const { ready } = profile.boot
   const memory = profile.memory || profile.boot.memory
   const files = {
@@ -65,7 +66,6 @@ export async function emitAll(world: World, recipe: Recipe, composed: Composed):
     ...verityRecord(verity),
     ...more,
   }
-  checkBudget(job, base)
   const areas = profile.data.flatMap(({ name, size, paths, kind }) =>
     isKept({ ...(kind && { kind }) }) ? [] : [{ name, size, paths: [...paths], kind: kind as string }],
   )
@@ -76,7 +76,11 @@ export async function emitAll(world: World, recipe: Recipe, composed: Composed):
     ready,
     memory,
   }
-  const { digest } = await emitReports(job, boot)
+  await emitReports(job)
+  await settle?.()
+  await output.settle()
+  checkBudget(job, base)
+  const { digest } = await emitManifest(job, boot)
   await store.blocks.flush()
   const { misses: made, hits: reused, bytesCompressed: bytes } = blocks.counts
   world.report({ kind: 'blocks.counted', made, reused, bytes })
@@ -88,6 +92,7 @@ export async function emitAll(world: World, recipe: Recipe, composed: Composed):
 interface Emitted {
   /** Name of the file that guests use as their base. */
   readonly base: string | undefined
+  readonly settle?: () => Promise<void>
   readonly verity: Verity | undefined
   readonly kernel: Kernel | undefined
   /** What else can be booted, for the manifest. */
@@ -99,11 +104,10 @@ async function emitImages(job: Job, wanted: Wanted, data: readonly DataRecord[])
   await job.blocks.endThreads()
   const disks = new Set(DISKS.filter((format) => wanted.has(format)))
   const verity = base && isProved(wanted) ? await emitVerityOf(job, base) : undefined
-  await settle?.()
   const kernel = job.profile.kernel.wanted
     ? await fitMemory(job, await emitKernel(job, verity?.rootHash), base)
     : undefined
-  if (!base || !kernel) return { base, verity, kernel, more: {} }
+  if (!base || !kernel) return { base, verity, kernel, more: {}, ...(settle && { settle }) }
   const more = {
     ...(wanted.has('initrd') && { oneInitrd: await emitOneInitrd(job, kernel, base) }),
     ...(wanted.has('netboot') && { netboot: await emitNetboot(job, kernel, base) }),
@@ -111,7 +115,7 @@ async function emitImages(job: Job, wanted: Wanted, data: readonly DataRecord[])
       disks.size > 0 &&
       (await emitDisks(job, { base, verity, kernel, data }, disks, diskOptions(wanted)))),
   }
-  return { base, verity, kernel, more }
+  return { base, verity, kernel, more, ...(settle && { settle }) }
 }
 
 /** The formats of one disk may each say a part; the profile was refused when two say different things. */
@@ -173,7 +177,7 @@ async function emitData({
       // An overlay begins empty: everything in it hides something of the base.
       const seeded = { label, size, paths: kind === 'overlay' ? [] : paths }
       await makeDataDisk(seeded, composed.root.tree, store, target, { date, seed, signal: world.signal })
-      await output.adopt(name, 'data')
+      await output.adopt(name, 'data', output.measure(name))
     })
     const record = { name: area.name, label, file: name, size, paths: [...paths] }
     made.push(kind === 'overlay' ? { ...record, kind } : record)
@@ -181,15 +185,19 @@ async function emitData({
   return made
 }
 
-/** @returns the manifest, which is written last: it has the digests of all others */
-async function emitReports({ profile, composed, output, stem }: Job, boot: Json): Promise<OutputFile> {
-  const { root, lock, facts } = composed
+async function emitReports({ composed, output, stem }: Job): Promise<void> {
+  const { root, lock } = composed
   await output.addBytes(`${stem}.packages`, 'report', packagesText(lock))
   await output.addBytes(`${stem}.contents.txt`, 'report', printTree(root.tree))
   const usage = diskUsage(root)
   await output.addBytes(`${stem}.disk_usage.txt`, 'report', diskUsageText(usage))
   await output.addBytes(`${stem}.disk_usage.json`, 'report', `${JSON.stringify(usage)}\n`)
   await output.addBytes(`${stem}.lock.yaml`, 'report', printLock(lock))
+}
+
+/** @returns the manifest, which is written last: it has the digests of all others */
+async function emitManifest({ profile, composed, output, stem }: Job, boot: Json): Promise<OutputFile> {
+  const { root, lock, facts } = composed
   const tools = { node: process.versions.node, zstd: process.versions['zstd'] ?? '' }
   const record = manifest({
     profile,

@@ -1,17 +1,16 @@
 /** Disks that start by themselves, under UEFI and BIOS: raw, and the same as qcow2 and VHD. */
-import { appendFile, readFile, rename, rm, stat } from 'node:fs/promises'
+import { readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { alignUp } from '../base/bytes.ts'
 import { digestOf, hexOf } from '../base/digest.ts'
 import { Stage5Error } from '../base/errors.ts'
-import { copyDataDisk } from '../deploy/data-disk.ts'
-import { writeDisk } from '../deploy/disk.ts'
 import { type EspFile, makeEsp } from '../deploy/esp.ts'
 import { seededUuid } from '../emit/data-disk.ts'
 import { diskLabels, MIB, planDisk } from '../emit/disk-plan.ts'
 import { withSections } from '../format/pe.ts'
 import { vhdFooter } from '../format/vhd.ts'
-import { run } from '../host/run.ts'
+import type { Measured } from '../host/file-sink.ts'
+import type { DiskImageInput, DiskPart } from '../jobs/messages.ts'
 import { lookup, type TreePath } from '../tree/tree.ts'
 import type { ImageOptions, Job } from './emit-job.ts'
 import type { Kernel, OneKernel } from './emit-kernel.ts'
@@ -33,7 +32,11 @@ const STUBS: TreePath = 'usr/lib/systemd/boot/efi'
 /** 440 bytes of Debian's syslinux-common: starts the partition that has the legacy boot attribute. */
 const BOOT_CODE = '/usr/lib/syslinux/mbr/gptmbr.bin'
 
+/** A disk and its partitions, as parts of an image in any format. */
+type Disk = Pick<DiskImageInput, 'size' | 'parts'>
+
 /**
+ * Begins to write the disks; `output.settle` waits for them.
  * @param formats those of `disk`, `qcow2`, `vhd` and `containerdisk` that are wanted
  * @param options of `disk`, which hold for all of them
  * @returns names of files by format, for the manifest
@@ -44,72 +47,86 @@ export async function emitDisks(
   formats: ReadonlySet<string>,
   options: ImageOptions = {},
 ): Promise<{ readonly [format: string]: string }> {
-  const { world, output, stem, profile, date } = job
-  const raw = join(output.directory, `${stem}.raw`)
-  await timed(world, `${stem}.raw`, () => makeRaw(job, parts, options, raw))
-  // The largest file there is: read while the others are made of it.
-  const measured = formats.has('disk') ? output.measure(`${stem}.raw`) : undefined
-  measured?.catch(() => undefined)
+  const { output, stem, profile, date } = job
+  const esp = join(output.directory, `.${stem}.esp`)
+  const disk = await timed(job.world, `${stem} esp`, () => planParts(job, parts, options, esp))
   const made: { [format: string]: string } = {}
-  if (formats.has('qcow2') || formats.has('containerdisk')) {
-    made['qcow2'] = `${stem}.qcow2`
-    const target = join(output.directory, made['qcow2'])
-    await timed(world, made['qcow2'], () => toQcow2(raw, target, world.signal))
-    await output.adopt(made['qcow2'], 'disk')
-    if (formats.has('containerdisk')) await emitContainerDisk(job, made['qcow2'])
+  const writing: Promise<Measured>[] = []
+  const write = (name: string, format: DiskImageInput['format'], content: Disk) => {
+    const target = join(output.directory, name)
+    const measured = timed(job.world, name, () => job.writeDisk({ target, format, ...content }))
+    writing.push(measured)
+    return output.adopt(name, 'disk', measured)
   }
-  if (formats.has('vhd')) {
-    made['vhd'] = `${stem}.vhd`
-    const target = join(output.directory, made['vhd'])
-    if (formats.has('disk')) await copyDataDisk(raw, target, world.signal)
-    else await rename(raw, target)
-    const { size } = await stat(target)
-    await appendFile(target, vhdFooter(size, seededUuid(profile.id, 'vhd'), date))
-    await output.adopt(made['vhd'], 'disk')
+  try {
+    // The largest first: it takes longest.
+    if (formats.has('disk')) {
+      made['disk'] = `${stem}.raw`
+      void write(made['disk'], 'raw', disk)
+    }
+    if (formats.has('vhd')) {
+      made['vhd'] = `${stem}.vhd`
+      void write(
+        made['vhd'],
+        'raw',
+        withFooter(disk, vhdFooter(disk.size, seededUuid(profile.id, 'vhd'), date)),
+      )
+    }
+    if (formats.has('qcow2') || formats.has('containerdisk')) {
+      made['qcow2'] = `${stem}.qcow2`
+      const written = write(made['qcow2'], 'qcow2', disk)
+      if (formats.has('containerdisk')) await emitContainerDisk(job, await written)
+    }
+  } finally {
+    output.awaits(Promise.allSettled(writing).then(() => rm(esp, { force: true })))
   }
-  if (formats.has('disk')) {
-    made['disk'] = `${stem}.raw`
-    await output.adopt(made['disk'], 'disk', measured)
-  } else await rm(raw, { force: true })
   return made
 }
 
-/** Clusters as they are: base and kernel are compressed already, and zstd would take off less than a hundredth. */
-async function toQcow2(raw: string, target: string, signal: AbortSignal): Promise<void> {
-  const options = ['-o', 'cluster_size=64k']
-  await run(['qemu-img', 'convert', '-f', 'raw', '-O', 'qcow2', ...options, raw, target], { signal })
+function withFooter({ size, parts }: Disk, bytes: Uint8Array): Disk {
+  return { size: size + bytes.length, parts: [...parts, { at: size, bytes }] }
 }
 
-async function makeRaw(job: Job, parts: DiskParts, options: ImageOptions, raw: string): Promise<void> {
+/** Decides where everything lies, and makes the partition that the firmware reads, at `esp`. */
+async function planParts(job: Job, parts: DiskParts, options: ImageOptions, esp: string): Promise<Disk> {
   const { world, profile, output, stem, date } = job
   const bios = profile.arch === 'amd64' && options['firmware'] !== 'uefi'
   const uefi = options['firmware'] !== 'bios'
-  const esp = join(output.directory, `.${stem}.esp`)
   const files = await espFiles(job, parts, { bios, uefi })
   const content = files.reduce((sum, { bytes }) => sum + bytes.length, 0)
   const least = Math.max(64 * MIB, alignUp(2 * content + 8 * MIB, MIB))
   const size = typeof options['esp'] === 'number' ? alignUp(options['esp'], MIB) : least
   const serial = hexOf(digestOf(`${profile.id}\0esp`)).slice(0, 8)
   const bootCode = bios ? await readTool(BOOT_CODE, 'syslinux-common') : undefined
-  const place = (name: string): string => join(output.directory, name)
-  const sources = [esp, place(parts.base), place(parts.verity.tree), undefined, undefined]
-  const baseSize = output.files.find(({ name }) => name === parts.base)?.size ?? 0
   const layout = planDisk({
     arch: profile.arch,
     stem,
     seed: profile.id,
     rootHash: parts.verity.rootHash,
     esp: size,
-    base: baseSize,
+    base: output.files.find(({ name }) => name === parts.base)?.size ?? 0,
     ...(typeof options['root'] === 'number' && { slot: options['root'] }),
     data: parts.data,
     ...(bootCode && { bootCode }),
   })
-  try {
-    await makeEsp(esp, files, { size, hidden: MIB / 512, serial, date, bios, signal: world.signal })
-    await writeDisk(raw, layout, [...sources, ...parts.data.map(({ file }) => place(file))], world.signal)
-  } finally {
-    await rm(esp, { force: true })
+  await makeEsp(esp, files, { size, hidden: MIB / 512, serial, date, bios, signal: world.signal })
+  const { head, tail, offsets } = layout
+  const [first, base, tree, , , ...data] = offsets as readonly [number, number, number, ...number[]]
+  const place = (at: number, name: string, isSparse: boolean): DiskPart => ({
+    at,
+    file: join(output.directory, name),
+    isSparse,
+  })
+  return {
+    size: layout.size,
+    parts: [
+      { at: 0, bytes: head },
+      { at: first, file: esp, isSparse: true },
+      place(base, parts.base, false),
+      place(tree, parts.verity.tree, false),
+      ...parts.data.map(({ file }, nth) => place(data[nth] as number, file, true)),
+      { at: layout.size - tail.length, bytes: tail },
+    ],
   }
 }
 

@@ -1,7 +1,9 @@
 /** What the parts of emission share: the job of one build, and the way from an emitter into a file. */
 import { type Json, stableJson } from '../base/json.ts'
 import type { EmitWorld, Emitter, Sink } from '../emit/emitter.ts'
+import type { Measured } from '../host/file-sink.ts'
 import type { openBlocks } from '../jobs/blocks.ts'
+import type { DiskImageInput } from '../jobs/messages.ts'
 import type { Profile } from '../resolve/profile.ts'
 import type { Store } from '../store/store.ts'
 import { treeDigest } from '../tree/text.ts'
@@ -21,6 +23,8 @@ export interface Job {
   readonly stem: string
   readonly date: number
   readonly blocks: ReturnType<typeof openBlocks>
+  /** Writes a disk image in a thread. */
+  readonly writeDisk: (input: DiskImageInput) => Promise<Measured>
 }
 
 export type ImageOptions = { readonly [key: string]: Json | undefined }

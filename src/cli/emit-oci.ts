@@ -11,6 +11,7 @@ import { OCI_LAYOUT, type OciImage, type OciLayer, ociConfig, ociIndex, ociManif
 import { tarHeader, tarPadding, tarTrailer } from '../format/tar-write.ts'
 import { treeDigest } from '../tree/text.ts'
 import type { Job } from './emit-job.ts'
+import type { OutputFile } from './output.ts'
 import { timed } from './timed.ts'
 
 /** A layout under construction. */
@@ -45,12 +46,11 @@ const QEMU = 107
 
 /**
  * `<stem>.containerdisk.oci`: one layer with `/disk/disk.img`.
- * @param disk name of a qcow2 file of the output
+ * @param disk a qcow2 file of the output
  */
-export async function emitContainerDisk(job: Job, disk: string): Promise<void> {
+export async function emitContainerDisk(job: Job, { name: disk, size }: OutputFile): Promise<void> {
   const name = `${job.stem}.containerdisk.oci`
   const { output, date } = job
-  const { size } = output.files.find((file) => file.name === disk) ?? { size: 0 }
   const head = (path: string, type: 'dir' | 'file', mode: number, bytes: number): Uint8Array => {
     const none = { linkname: '', major: 0, minor: 0, xattrs: [] }
     return tarHeader({ path, type, mode, uid: QEMU, gid: QEMU, mtime: date, size: bytes, ...none })

@@ -30,7 +30,10 @@ export interface OutputFolder extends AsyncDisposable {
   readonly files: readonly OutputFile[]
   /** Writes one file through `fill`. */
   add(name: string, role: string, fill: (sink: Sink) => Promise<void>): Promise<OutputFile>
-  /** Like `add`, and returns when the file is written; `measured` resolves when it is read and flushed in a thread. */
+  /**
+   * Like `add`, and returns when the file is written; `measured` resolves when it is read and flushed in a thread. Until
+   * then `files` has its size, and no digest.
+   */
   addBeside(
     name: string,
     role: string,
@@ -39,8 +42,12 @@ export interface OutputFolder extends AsyncDisposable {
   addBytes(name: string, role: string, bytes: Uint8Array | string): Promise<OutputFile>
   /** Reads and flushes a file that a tool wrote into `directory`, beside whatever else is done. */
   measure(name: string): Promise<Measured>
-  /** A file that a tool wrote into `directory`. */
-  adopt(name: string, role: string, measured?: Promise<Measured>): Promise<void>
+  /** A file that a tool or thread writes into `directory`. Its place in `files` is that of this call. */
+  adopt(name: string, role: string, measured: Promise<Measured>): Promise<OutputFile>
+  /** Something that must be over before the folder is complete. */
+  awaits(work: Promise<unknown>): void
+  /** Waits for everything that is still being written or measured, and for what the folder `awaits`. */
+  settle(): Promise<void>
   /** Writes SHA256SUMS, then gives the folder its name and points `aliases` (links beside it) to it. */
   commit(aliases: readonly string[]): Promise<string>
 }
@@ -66,6 +73,7 @@ export async function openOutput(
   await rm(directory, { recursive: true, force: true })
   await mkdir(directory, { recursive: true })
   const files: OutputFile[] = []
+  const pending: Promise<unknown>[] = []
   let done = false
 
   async function add(file: string, role: string, fill: (sink: Sink) => Promise<void>): Promise<OutputFile> {
@@ -84,14 +92,25 @@ export async function openOutput(
   ): Promise<{ readonly measured: Promise<OutputFile> }> {
     await using sink = await openFileSink(join(directory, file))
     await fill(sink)
-    await sink.close()
+    const size = await sink.close()
+    return { measured: adopt(file, role, measure(join(directory, file)), size) }
+  }
+
+  function adopt(name: string, role: string, measured: Promise<Measured>, size = 0): Promise<OutputFile> {
     // Its place in the list does not depend on what is measured first.
-    const at = files.push({ name: file, role, size: 0, digest: NO_BYTES }) - 1
-    const measured = measure(join(directory, file)).then(
-      (found) => (files[at] = { name: file, role, ...found }),
-    )
-    measured.catch(() => undefined)
-    return { measured }
+    const at = files.push({ name, role, size, digest: NO_BYTES }) - 1
+    const adopted = measured.then((found) => (files[at] = { name, role, ...found }))
+    awaits(adopted)
+    return adopted
+  }
+
+  function awaits(work: Promise<unknown>): void {
+    work.catch(() => undefined)
+    pending.push(work)
+  }
+
+  async function settle(): Promise<void> {
+    await Promise.all(pending)
   }
 
   return {
@@ -102,10 +121,11 @@ export async function openOutput(
     addBytes: (file, role, bytes) =>
       add(file, role, (sink) => sink.write(typeof bytes === 'string' ? Buffer.from(bytes) : bytes)),
     measure: (file) => measure(join(directory, file)),
-    adopt: async (file, role, measured = measure(join(directory, file))) => {
-      files.push({ name: file, role, ...(await measured) })
-    },
+    adopt: (name, role, measured) => adopt(name, role, measured),
+    awaits,
+    settle,
     commit: async (aliases) => {
+      await settle()
       const sorted = [...files].sort((a, b) => (a.name < b.name ? -1 : 1))
       await writeFile(
         join(directory, 'SHA256SUMS'),

@@ -9,8 +9,8 @@ export interface FileSink extends AsyncDisposable {
   patch(offset: number, bytes: Uint8Array): Promise<void>
   /** Flushes to the disk and closes. @returns size and digest of the whole file */
   finish(): Promise<Measured>
-  /** Closes; whoever calls this has the file measured and flushed to the disk by `measureFile`. */
-  close(): Promise<void>
+  /** Closes; whoever calls this has the file measured and flushed to the disk by `measureFile`. @returns bytes */
+  close(): Promise<number>
 }
 
 const BUFFER = 1 << 20
@@ -55,6 +55,7 @@ export async function openFileSink(path: string): Promise<FileSink> {
     close: async () => {
       await flush()
       await file.close()
+      return size
     },
     [Symbol.asyncDispose]: () => file.close().catch(() => undefined),
   }

@@ -50,7 +50,7 @@ export const TOOLS: readonly Tool[] = [
   { name: 'mmd', debianPackage: 'mtools', purpose: 'make folders in EFI system partitions' },
   { name: 'mount', debianPackage: 'mount', purpose: 'protect a root: `--protect bind`' },
   { name: 'nsenter', debianPackage: 'util-linux', purpose: 'ask the systemd of a container' },
-  { name: 'qemu-img', debianPackage: 'qemu-utils', purpose: 'write qcow2 disks' },
+  { name: 'qemu-img', debianPackage: 'qemu-utils', purpose: 'give guests disks of their own over an image' },
   { name: 'qemu-system-aarch64', debianPackage: 'qemu-system-arm', purpose: 'boot arm64 guests' },
   {
     name: 'qemu-system-x86_64',

@@ -34,6 +34,23 @@ export interface MeasureInput {
   readonly file: string
 }
 
+/** A stretch of a disk image that is not all zeros. */
+export type DiskPart = { readonly at: number } & (
+  | { readonly bytes: Uint8Array }
+  /** `isSparse`: zeros in it are looked for, so that they take no space; else it is stored as it is. */
+  | { readonly file: string; readonly isSparse: boolean }
+)
+
+/** Write a disk image, for which the answer is a `Measured` of host/file-sink.ts. */
+export interface DiskImageInput {
+  readonly target: string
+  readonly format: 'raw' | 'qcow2'
+  /** Bytes of the disk. */
+  readonly size: number
+  /** None touches another; what is between them is zeros. */
+  readonly parts: readonly DiskPart[]
+}
+
 /** Pack blocks. */
 export interface CompressInput {
   readonly codec: Codec

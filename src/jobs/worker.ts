@@ -6,8 +6,9 @@ import { measureFile } from '../host/file-sink.ts'
 import type { Answer, Job } from '../host/pool.ts'
 import { openReader } from '../store/store.ts'
 import { compressHere } from './compress.ts'
+import { writeDiskImage } from './disk-image.ts'
 import { ingestHere } from './ingest.ts'
-import type { CompressInput, CompressOutput, IngestInput, MeasureInput } from './messages.ts'
+import type { CompressInput, CompressOutput, DiskImageInput, IngestInput, MeasureInput } from './messages.ts'
 
 /** Which contents the store has; opened once for each store that this thread is asked to write to. */
 const readers = new Map<string, (content: Digest) => boolean>()
@@ -29,6 +30,8 @@ async function answer(job: Job): Promise<Answer> {
         return { ok: true, value: compressHere(job.input as CompressInput) }
       case 'measure':
         return { ok: true, value: await measureFile((job.input as MeasureInput).file) }
+      case 'disk-image':
+        return { ok: true, value: await writeDiskImage(job.input as DiskImageInput) }
       default:
         throw new RangeError(`unknown job ${job.kind}`)
     }

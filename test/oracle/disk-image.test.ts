@@ -1,0 +1,119 @@
+/** Disk images against their own parts and against qemu-img: what was put in is there, everything else is zeros. */
+import assert from 'node:assert/strict'
+import { closeSync, openSync, readFileSync, statSync, truncateSync, writeFileSync, writeSync } from 'node:fs'
+import { join } from 'node:path'
+import { type TestContext, test } from 'node:test'
+import fc from 'fast-check'
+import { digestOf } from '../../src/base/digest.ts'
+import { QCOW2_CLUSTER, qcow2Layout } from '../../src/format/qcow2.ts'
+import { findTool, run } from '../../src/host/run.ts'
+import { temporaryDirectory } from '../../src/host/temp.ts'
+import { writeDiskImage } from '../../src/jobs/disk-image.ts'
+import type { DiskPart } from '../../src/jobs/messages.ts'
+
+const MIB = 2 ** 20
+
+function hasQemu(t: TestContext): boolean {
+  const has = findTool('qemu-img') !== undefined
+  if (!has) t.skip('needs qemu-img')
+  return has
+}
+
+async function isSound(image: string): Promise<boolean> {
+  const { stdout } = await run(['qemu-img', 'check', '-f', 'qcow2', image], { accept: 'any' })
+  return stdout.toString().startsWith('No errors were found on the image.')
+}
+
+const parts = fc.array(
+  fc.record({
+    gap: fc.integer({ min: 0, max: 700_000 }),
+    length: fc.integer({ min: 1, max: 900_000 }),
+    zeros: fc.integer({ min: 0, max: 900_000 }),
+    how: fc.constantFrom('bytes', 'sparse', 'dense'),
+  }),
+  { maxLength: 5 },
+)
+
+test('a raw disk has its parts and zeros between them, and its qcow2 is equal', async (t) => {
+  if (!hasQemu(t)) return
+  await fc.assert(
+    fc.asyncProperty(parts, fc.integer({ min: 1, max: 4000 }), async (wanted, sectors) => {
+      using folder = temporaryDirectory()
+      const placed: DiskPart[] = []
+      let end = 0
+      const contents: { readonly at: number; readonly bytes: Buffer }[] = []
+      for (const [nth, { gap, length, zeros, how }] of wanted.entries()) {
+        const at = end + gap
+        const bytes = Buffer.alloc(length, nth + 1).fill(
+          0,
+          length >> 1,
+          (length >> 1) + Math.min(zeros, length >> 1),
+        )
+        const file = join(folder.path, `part${nth}`)
+        writeFileSync(file, bytes)
+        contents.push({ at, bytes })
+        placed.push(how === 'bytes' ? { at, bytes } : { at, file, isSparse: how === 'sparse' })
+        end = at + length
+      }
+      const size = 512 * (Math.ceil(end / 512) + sectors)
+      const expected = Buffer.alloc(size)
+      for (const { at, bytes } of contents) expected.set(bytes, at)
+      const [raw, qcow2] = [join(folder.path, 'raw'), join(folder.path, 'qcow2')]
+      const written = await writeDiskImage({ target: raw, format: 'raw', size, parts: placed })
+      assert.ok(readFileSync(raw).equals(expected))
+      assert.deepEqual(written, { size, digest: digestOf(expected) })
+      const image = await writeDiskImage({ target: qcow2, format: 'qcow2', size, parts: placed })
+      assert.deepEqual(image, { size: statSync(qcow2).size, digest: digestOf(readFileSync(qcow2)) })
+      assert.ok(await isSound(qcow2))
+      await run(['qemu-img', 'compare', '-f', 'raw', '-F', 'qcow2', raw, qcow2])
+    }),
+    { numRuns: 12 },
+  )
+})
+
+test('tables of disks that need several of each are sound, and one wrong entry is seen', async (t) => {
+  if (!hasQemu(t)) return
+  using folder = temporaryDirectory()
+  // Three blocks of reference counts, and clusters in the first, an inner and the last mapping table.
+  const allocated = [...Array(70_000).keys()].map((nth) => nth + (nth > 100 ? 3 * 8192 : 0))
+  allocated.push(40 * 8192 - 1)
+  const size = 40 * 8192 * QCOW2_CLUSTER
+  const layout = qcow2Layout(size, allocated)
+  const image = join(folder.path, 'image')
+  writeFileSync(image, layout.head)
+  truncateSync(image, layout.size)
+  assert.ok(await isSound(image))
+  const marked = Buffer.from('the last cluster')
+  const file = openSync(image, 'r+')
+  writeSync(file, marked, 0, marked.length, layout.size - QCOW2_CLUSTER)
+  const command = `read -P 0x74 ${size - QCOW2_CLUSTER} 1`
+  const found = await run(['qemu-io', '-r', '-f', 'qcow2', '-c', command, image])
+  assert.doesNotMatch(found.stdout.toString(), /failed/)
+  const cleared = Buffer.alloc(2)
+  writeSync(file, cleared, 0, 2, 2 * QCOW2_CLUSTER + 2 * 1000)
+  closeSync(file)
+  assert.equal(await isSound(image), false)
+})
+
+test('what allocation cannot be is refused', () => {
+  assert.throws(() => qcow2Layout(1000, []), RangeError)
+  assert.throws(() => qcow2Layout(MIB, [16]), RangeError)
+  assert.equal(qcow2Layout(0, []).size, qcow2Layout(0, []).head.length)
+})
+
+test('a target that exists is left alone, and a source that is not there is named', async () => {
+  using folder = temporaryDirectory()
+  const target = join(folder.path, 'target')
+  writeFileSync(target, 'mine')
+  const size = MIB
+  await assert.rejects(writeDiskImage({ target, format: 'raw', size, parts: [] }), { code: 'EEXIST' })
+  assert.equal(readFileSync(target, 'latin1'), 'mine')
+  const file = join(folder.path, 'missing')
+  const missing = {
+    target: join(folder.path, 'other'),
+    format: 'qcow2',
+    size,
+    parts: [{ at: 0, file, isSparse: true }],
+  } as const
+  await assert.rejects(writeDiskImage(missing), { code: 'ENOENT', path: file })
+})
