@@ -68,9 +68,13 @@ export async function checkElfs(tree: Tree, contents: Contents): Promise<Finding
 async function objectsOf(tree: Tree, elfs: ElfReader): Promise<readonly Loadable[]> {
   const objects: Loadable[] = []
   const seen = new Set<Inode>()
-  for (const entry of entriesOf(tree)) {
+  const candidates = [...entriesOf(tree)].filter(
+    (entry) => entry.inode.type === 'file' && mayBeElf(entry, entry.inode),
+  )
+  await elfs.prepare(candidates)
+  for (const entry of candidates) {
     const { inode } = entry
-    if (inode.type !== 'file' || seen.has(inode) || !mayBeElf(entry, inode)) continue
+    if (inode.type !== 'file' || seen.has(inode)) continue
     seen.add(inode)
     const elf = await elfs.elfOf(inode)
     if (elf && !elf.truncated && (elf.type === 'executable' || elf.type === 'shared'))

@@ -1,11 +1,11 @@
 /** Proof that scripts, symlinks and shells of a root lead somewhere, and that its modes are safe. */
 import { bufferOf } from '../base/bytes.ts'
 import { compileGlobs } from '../base/glob.ts'
-import { type Contents, headOf } from '../tree/contents.ts'
+import type { Contents } from '../tree/contents.ts'
 import { follow, resolvePath } from '../tree/resolve-path.ts'
 import { type Entry, entriesOf, type Inode, lookup, type Tree } from '../tree/tree.ts'
 import type { Finding } from './finding.ts'
-import { missingFor, parseShebang, SHEBANG_MAX } from './shebang.ts'
+import { mayBeScript, missingFor, shebangsOf } from './shebang.ts'
 
 /** Places that are filled at run time: a link into them is no error. */
 const LATER = /^(?:proc|sys|dev|run|tmp|var\/(?:run|lock|tmp))(?:\/|$)/
@@ -26,6 +26,7 @@ const MERGED = ['bin', 'sbin', 'lib', 'lib32', 'lib64', 'libx32'] as const
 export async function checkPaths(tree: Tree, contents: Contents): Promise<Finding[]> {
   const findings: Finding[] = []
   const seen = new Set<Inode>()
+  const shebangs = await shebangsOf(contents, [...entriesOf(tree)].filter(mayBeScript))
   for (const entry of entriesOf(tree)) {
     const { path, owner, inode } = entry
     if (inode.type === 'symlink') {
@@ -39,9 +40,9 @@ export async function checkPaths(tree: Tree, contents: Contents): Promise<Findin
       (inode.mode & 2) !== 0
     )
       findings.push({ path, owner, problem: 'world-writable', needs: '' })
-    if (inode.type === 'file' && (inode.mode & 0o111) !== 0 && inode.size >= 4 && !seen.has(inode)) {
+    if (inode.type === 'file' && mayBeScript(entry) && !seen.has(inode)) {
       seen.add(inode)
-      const shebang = parseShebang(await headOf(contents, inode, SHEBANG_MAX))
+      const shebang = shebangs.get(inode.content)
       const needs = shebang && missingFor(tree, shebang)
       if (needs !== undefined) findings.push({ path, owner, problem: 'script', needs })
     }
@@ -52,6 +53,7 @@ export async function checkPaths(tree: Tree, contents: Contents): Promise<Findin
 /** Names that are in /x and in /usr/x and are not one file: which of them runs depends on PATH. */
 function doubles(tree: Tree): Finding[] {
   const apart = MERGED.filter((top) => lookup(tree, top)?.inode.type === 'dir')
+  if (apart.length === 0) return []
   const findings: Finding[] = []
   for (const { path, owner, inode } of entriesOf(tree)) {
     const top = path.split('/', 1)[0] as (typeof MERGED)[number]

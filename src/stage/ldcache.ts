@@ -2,7 +2,16 @@
 import { compareLibraryNames, type LdCacheEntry, ldCacheFlags, writeLdCache } from '../format/ldcache.ts'
 import { withEntries } from '../tree/edit.ts'
 import { follow } from '../tree/resolve-path.ts'
-import { baseOf, type Entry, joinPath, lookup, parentOf, type Tree, type TreePath } from '../tree/tree.ts'
+import {
+  baseOf,
+  type Entry,
+  entriesOf,
+  joinPath,
+  lookup,
+  parentOf,
+  type Tree,
+  type TreePath,
+} from '../tree/tree.ts'
 import { asJson, maker, withTree } from './generated.ts'
 import {
   compiledInDirectories,
@@ -41,6 +50,7 @@ export const ldcache: Stage = {
     if (!directories) return input
     const make = maker('ldcache', date, world.contents)
     const elfs = elfReader(world.contents)
+    await elfs.prepare([...entriesOf(input.tree)].filter(({ path }) => baseOf(path).includes('.so')))
     const entries: LdCacheEntry[] = []
     const links: Entry[] = []
     let little = true

@@ -5,7 +5,8 @@ import { compileGlobs } from '../base/glob.ts'
 import { type Elf, isElf, parseElf } from '../format/elf.ts'
 import { type Contents, headOf } from '../tree/contents.ts'
 import { follow } from '../tree/resolve-path.ts'
-import { baseOf, entriesOf, type FileInode, type Tree, type TreePath } from '../tree/tree.ts'
+import { factsOfFiles } from './known-facts.ts'
+import { baseOf, type Entry, entriesOf, type FileInode, type Tree, type TreePath } from '../tree/tree.ts'
 
 /** Symbols of a program that starts or ends threads, or walks its own stack: glibc then opens libgcc_s by itself. */
 const THREADS = ['pthread_create', 'pthread_cancel', 'pthread_exit', 'thrd_create', 'backtrace']
@@ -14,18 +15,30 @@ const THREADS = ['pthread_create', 'pthread_cancel', 'pthread_exit', 'thrd_creat
 export interface ElfReader {
   /** undefined for what is no ELF file. */
   elfOf(inode: FileInode): Promise<Elf | undefined>
+  /** Has `elfOf` know these, of which those of unchanged packages need not be read. */
+  prepare(entries: Iterable<Entry>): Promise<void>
 }
+
+/** Raise when the same file says something else than before. */
+const ELF_FACTS = 'elf 1'
 
 export function elfReader(contents: Contents): ElfReader {
   const known = new Map<Digest, Elf | undefined>()
+  const read = async ({ content, size }: FileInode): Promise<Elf | undefined> => {
+    if (size < 52 || !isElf(await headOf(contents, { content, size }, 4))) return undefined
+    return parseElf(await contents.read(content), THREADS)
+  }
   return {
-    elfOf: async ({ content, size }) => {
-      if (size < 52) return undefined
-      if (known.has(content)) return known.get(content)
-      const isOne = isElf(await headOf(contents, { content, size }, 4))
-      const elf = isOne ? parseElf(await contents.read(content), THREADS) : undefined
-      known.set(content, elf)
-      return elf
+    elfOf: async (inode) => {
+      const { content } = inode
+      if (!known.has(content)) known.set(content, await read(inode))
+      return known.get(content)
+    },
+    prepare: async (entries) => {
+      const asked = [...entries]
+      const facts = await factsOfFiles(contents, ELF_FACTS, asked, read)
+      for (const { inode } of asked)
+        if (inode.type === 'file') known.set(inode.content, facts.get(inode.content))
     },
   }
 }
@@ -91,7 +104,9 @@ export function compiledInDirectories(loader: Uint8Array): readonly string[] {
 /** Loaders of glibc in a tree (`ld-linux-x86-64.so.2`, `ld64.so.1`…), symlinks left aside. */
 export function loadersOf(tree: Tree): readonly { readonly path: TreePath; readonly inode: FileInode }[] {
   return [...entriesOf(tree)].flatMap(({ path, inode }) =>
-    inode.type === 'file' && /(?:^|\/)ld(?:-linux[^/]*|64|-[0-9.]+)?\.so(?:\.[0-9]+)?$/.test(path)
+    inode.type === 'file' &&
+    path.startsWith('ld', path.lastIndexOf('/') + 1) &&
+    /^ld(?:-linux[^/]*|64|-[0-9.]+)?\.so(?:\.[0-9]+)?$/.test(baseOf(path))
       ? [{ path, inode }]
       : [],
   )

@@ -1,8 +1,10 @@
 /** What the modules of one kernel release say: read from `.modinfo` of every file, or from the text files of depmod. */
+import { digestOf } from '../base/digest.ts'
 import { Stage5Error } from '../base/errors.ts'
 import { type BuiltinInfo, type Modinfo, parseBuiltinModinfo, parseModinfo } from '../format/modinfo.ts'
 import type { Contents } from '../tree/contents.ts'
 import { baseOf, type Entry, entriesOf, lookup, type Tree, type TreePath } from '../tree/tree.ts'
+import { remembered } from './known-facts.ts'
 
 export interface ModuleFact {
   /** With `_` for every `-`: the name by which the kernel knows it. */
@@ -28,6 +30,9 @@ export interface ModuleIndex {
   /** What `modules.builtin.modinfo` says. */
   readonly builtinInfo: readonly BuiltinInfo[]
 }
+
+/** Raise when the same modules say something else than before. */
+const MODULE_FACTS = 'kernel modules 1'
 
 const PARENTS = ['usr/lib/modules', 'lib/modules'] as const
 
@@ -74,9 +79,18 @@ export async function moduleFiles(
  * @throws S5_STAGE_INVALID when the release has modules that cannot be read: compressed ones, or no modules at all
  */
 export async function readModules(tree: Tree, contents: Contents, directory: TreePath): Promise<ModuleIndex> {
+  const files = await moduleFiles(tree, contents, directory)
+  const list = files.map(({ path, inode }) => `${path} ${inode.type === 'file' ? inode.content : ''}`)
+  const key = `${MODULE_FACTS} ${digestOf(list.join('\n'))}`
+  const facts = await remembered(contents, key, () => readFiles(contents, files))
+  const modules = new Map(facts.map((fact) => [fact.name, fact]))
+  return { directory, modules, ...(await readBuiltin(tree, contents, directory)) }
+}
+
+async function readFiles(contents: Contents, files: readonly Entry[]): Promise<readonly ModuleFact[]> {
   const read = new Map<string, { readonly path: TreePath; readonly info: Modinfo }>()
   const owners = new Map<string, string>()
-  for (const { path, inode } of await moduleFiles(tree, contents, directory)) {
+  for (const { path, inode } of files) {
     const info = inode.type === 'file' ? parseModinfo(await contents.read(inode.content)) : undefined
     if (!info)
       throw new Stage5Error('S5_STAGE_INVALID', `modules: /${path} is not an uncompressed kernel module`, {
@@ -87,8 +101,7 @@ export async function readModules(tree: Tree, contents: Contents, directory: Tre
     read.set(name, { path, info })
     for (const symbol of info.exports) owners.set(symbol, name)
   }
-  const modules = new Map<string, ModuleFact>()
-  for (const [name, { path, info }] of read) {
+  return [...read].map(([name, { path, info }]) => {
     const depends = new Set<string>()
     for (const symbol of info.imports) {
       const owner = owners.get(symbol)
@@ -96,9 +109,8 @@ export async function readModules(tree: Tree, contents: Contents, directory: Tre
     }
     for (const dependency of info.depends) depends.add(moduleName(dependency))
     const { aliases, softdeps, exports } = info
-    modules.set(name, { name, path, depends: [...depends], aliases, softdeps, exports })
-  }
-  return { directory, modules, ...(await readBuiltin(tree, contents, directory)) }
+    return { name, path, depends: [...depends], aliases, softdeps, exports }
+  })
 }
 
 /** The same out of `modules.dep`, `modules.alias` and `modules.softdep`: no module is opened. */

@@ -1,12 +1,18 @@
 /** The first line of scripts: which program the kernel starts for them, and whether the root has it. */
+import type { Digest } from '../base/digest.ts'
+import { type Contents, headOf } from '../tree/contents.ts'
 import { follow } from '../tree/resolve-path.ts'
 import type { Entry, Tree } from '../tree/tree.ts'
+import { factsOfFiles } from './known-facts.ts'
 
 /** As in Linux (BINPRM_BUF_SIZE): how long the first line may be; the rest is cut off. */
 export const SHEBANG_MAX = 256
 
 /** Where `env` looks, and the shell of a guest: the usual PATH of root. */
 const SEARCH = ['usr/local/sbin', 'usr/local/bin', 'usr/sbin', 'usr/bin', 'sbin', 'bin']
+
+/** Raise when the same bytes say something else than before. */
+const SHEBANG_FACTS = 'shebang 1'
 
 export interface Shebang {
   /** Path of the interpreter as written. */
@@ -41,6 +47,21 @@ function programOf(words: readonly string[]): string | undefined {
     else if (!word.startsWith('-') && !word.includes('=')) return word
   }
   return undefined
+}
+
+/** Whether the kernel would start it, were its first line right. */
+export function mayBeScript({ inode }: Entry): boolean {
+  return inode.type === 'file' && (inode.mode & 0o111) !== 0 && inode.size >= 4
+}
+
+/** The first lines of those files that are scripts. */
+export async function shebangsOf(
+  contents: Contents,
+  entries: Iterable<Entry>,
+): Promise<ReadonlyMap<Digest, Shebang>> {
+  return await factsOfFiles(contents, SHEBANG_FACTS, entries, async (inode) =>
+    parseShebang(await headOf(contents, inode, SHEBANG_MAX)),
+  )
 }
 
 /** What a script needs and the root does not have: the interpreter or, behind env, the program. */

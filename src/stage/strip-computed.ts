@@ -4,9 +4,10 @@ import { isElf } from '../format/elf.ts'
 import { type Contents, headOf } from '../tree/contents.ts'
 import { resolvePath } from '../tree/resolve-path.ts'
 import type { Removed } from '../tree/root.ts'
-import { baseOf, type Entry, parentOf, type Tree, type TreePath } from '../tree/tree.ts'
+import { baseOf, type Entry, entriesOf, parentOf, type Tree, type TreePath } from '../tree/tree.ts'
 import { linkChain } from './links.ts'
-import { missingFor, parseShebang, type Shebang, SHEBANG_MAX } from './shebang.ts'
+import { factsOfFiles } from './known-facts.ts'
+import { mayBeScript, missingFor, shebangsOf } from './shebang.ts'
 
 export interface ComputedFacts {
   readonly timezone: string
@@ -21,6 +22,9 @@ interface Question {
   readonly contents: Contents
   readonly facts: ComputedFacts
 }
+
+/** Raise when the same file mentions others than before. */
+const LIBRARY_NAMES = 'library names 1'
 
 interface Rule {
   /** Those of the candidates that go. */
@@ -55,12 +59,12 @@ async function devlinks({ tree, candidates, contents }: Question): Promise<reado
   if (links.length === 0) return scripts
   const wanted = new Set(links.map(({ path }) => baseOf(path)))
   const named = new Set<string>()
-  for (const inode of tree.inodes) {
-    if (inode.type !== 'file' || inode.size < 64) continue
-    if (!isElf(await headOf(contents, inode, 4))) continue
-    const bytes = await contents.read(inode.content)
-    for (const name of libraryNames(bytes)) if (wanted.has(name)) named.add(name)
-  }
+  const facts = await factsOfFiles(contents, LIBRARY_NAMES, entriesOf(tree), async (inode) => {
+    if (inode.size < 64 || !isElf(await headOf(contents, inode, 4))) return undefined
+    const names = new Set(libraryNames(await contents.read(inode.content)))
+    return names.size > 0 ? [...names] : undefined
+  })
+  for (const names of facts.values()) for (const name of names) if (wanted.has(name)) named.add(name)
   return [...links.filter(({ path }) => !named.has(baseOf(path))), ...scripts]
 }
 
@@ -88,12 +92,12 @@ function zoneinfo({ tree, candidates, facts }: Question): readonly Entry[] {
 
 /** Scripts whose interpreter is not there, also when it is a script that goes for the same reason. */
 async function interpreterOrphans({ tree, candidates, contents }: Question): Promise<readonly Entry[]> {
-  let scripts: { readonly entry: Entry; readonly shebang: Shebang }[] = []
-  for (const entry of candidates) {
-    if (entry.inode.type !== 'file' || (entry.inode.mode & 0o111) === 0 || entry.inode.size < 4) continue
-    const shebang = parseShebang(await headOf(contents, entry.inode, SHEBANG_MAX))
-    if (shebang) scripts.push({ entry, shebang })
-  }
+  const started = candidates.filter(mayBeScript)
+  const shebangs = await shebangsOf(contents, started)
+  let scripts = started.flatMap((entry) => {
+    const shebang = entry.inode.type === 'file' ? shebangs.get(entry.inode.content) : undefined
+    return shebang ? [{ entry, shebang }] : []
+  })
   const gone = new Map<TreePath, Entry>()
   for (let before = -1; before < gone.size; ) {
     before = gone.size

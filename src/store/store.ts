@@ -201,6 +201,10 @@ export async function openStore(path: string, options: StoreOptions = {}): Promi
       get: async (key) => records.getRoot(access, key),
       set: async (key, value) => records.putRoot(access, key, value),
     },
+    notes: {
+      get: (key) => access.get('block', records.keyOfText(key)),
+      put: (key, bytes) => access.put('block', records.keyOfText(key), bytes),
+    },
     blocks: {
       get: (key) => access.get('block', records.keyOfText(key)),
       find: (text) => {

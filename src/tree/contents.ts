@@ -12,6 +12,14 @@ export interface Contents {
   readPart?(content: Digest, offset: number, length: number): Promise<Uint8Array>
   /** Keeps the bytes and returns their digest; the same bytes may be written any number of times. */
   write(bytes: Uint8Array): Promise<Digest>
+  /** Absent where nothing is remembered. */
+  readonly notes?: Notes
+}
+
+/** What was found out before, by a text that names the question and everything that was looked at. A note may be forgotten. */
+export interface Notes {
+  get(key: string): Uint8Array | undefined
+  put(key: string, bytes: Uint8Array): void
 }
 
 /** Most bytes of a piece. */
