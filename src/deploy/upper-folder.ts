@@ -1,11 +1,11 @@
 /** The upper layers of overlays in a folder of the host: those of guests that live in roots of their own. Needs root. */
-import { createHash } from 'node:crypto'
 import { constants, existsSync, lstatSync, readdirSync, readlinkSync, type Stats } from 'node:fs'
 import { open, rm } from 'node:fs/promises'
-import { type Digest, digestOf } from '../base/digest.ts'
+import { digestOf } from '../base/digest.ts'
 import { isStage5Error, printable, Stage5Error } from '../base/errors.ts'
 import type { UpperEntry } from '../fleet/shadow.ts'
 import { errnoOf, syncFile } from '../host/disk.ts'
+import { digestFile } from '../host/file-sink.ts'
 import { comparePaths, type Inode, type TreePath, type Xattr } from '../tree/tree.ts'
 import { type Beside, goingNames, sortXattrs, type UpperLayer } from './upper-layer.ts'
 
@@ -80,7 +80,10 @@ async function look(
 }
 
 /** What a name answers that is no more what it was a moment ago: gone, or another thing. */
-const GONE = new Set(['ENOENT', 'ENOTDIR', 'ELOOP', 'EINVAL', 'ENXIO'])
+const GONE = new Set(['ENOENT', 'ENOTDIR', 'ELOOP', 'EINVAL', 'ENXIO', 'ESPIPE'])
+
+/** A file that became a link or a pipe meanwhile is neither followed nor waited for. */
+const AS_IT_WAS = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
 
 function mustBeRoot(folder: string): void {
   if (process.geteuid?.() === 0) return
@@ -127,7 +130,7 @@ async function entryOf(
   const place = placeOf(folder, path)
   if (stats.isDirectory()) return { path, inode: { type: 'dir', ...meta }, ...marks }
   if (stats.isFile()) {
-    const content = isCompared ? await digestOfFile(place) : digestOf(new Uint8Array(0))
+    const content = isCompared ? await digestFile(place, { flags: AS_IT_WAS }) : digestOf(new Uint8Array(0))
     return { path, inode: { type: 'file', ...meta, size, content }, ...marks }
   }
   if (stats.isSymbolicLink()) {
@@ -147,18 +150,6 @@ function special(path: TreePath, stats: Stats, meta: Omit<Inode, 'type'>): Inode
   const major = (stats.rdev >>> 8) & 0xfff
   const minor = (stats.rdev & 0xff) | ((stats.rdev >>> 12) & 0xfff00)
   return { type: stats.isBlockDevice() ? 'block' : 'char', ...meta, major, minor }
-}
-
-async function digestOfFile(place: Buffer): Promise<Digest> {
-  const file = await open(place, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
-  try {
-    const hash = createHash('sha256')
-    for await (const chunk of file.createReadStream({ autoClose: false, highWaterMark: 1 << 20 }))
-      hash.update(chunk as Buffer)
-    return `sha256:${hash.digest('hex')}`
-  } finally {
-    await file.close()
-  }
 }
 
 function above(path: TreePath): TreePath {

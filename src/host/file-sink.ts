@@ -1,8 +1,10 @@
 /** A file that an image is written into: in order, with a patch at the end. Nobody sees it under its name until done. */
 import { createHash } from 'node:crypto'
+import { constants, type PathLike } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
 import type { Digest } from '../base/digest.ts'
 import { Stage5Error } from '../base/errors.ts'
+import { piecesOf } from './pieces.ts'
 
 export interface FileSink extends AsyncDisposable {
   write(bytes: Uint8Array): Promise<void>
@@ -73,15 +75,10 @@ async function writeAll(file: FileHandle, bytes: Uint8Array, offset: number, pat
   }
 }
 
-async function hashFile(file: FileHandle): Promise<string> {
+async function hashFile(file: FileHandle, signal?: AbortSignal): Promise<string> {
   const sum = createHash('sha256')
-  const buffer = Buffer.allocUnsafe(BUFFER)
-  for (let at = 0; ; ) {
-    const { bytesRead } = await file.read(buffer, 0, buffer.length, at)
-    if (bytesRead === 0) return sum.digest('hex')
-    sum.update(buffer.subarray(0, bytesRead))
-    at += bytesRead
-  }
+  for await (const piece of piecesOf(file, signal)) sum.update(piece)
+  return sum.digest('hex')
 }
 
 export interface Measured {
@@ -100,11 +97,17 @@ export async function measureFile(path: string): Promise<Measured> {
   }
 }
 
-/** The digest of a file that is only read. */
-export async function digestFile(path: string): Promise<Digest> {
-  const file = await open(path, 'r')
+/**
+ * The digest of a file that is only read.
+ * @param flags of open(2); reading alone where they are left out
+ */
+export async function digestFile(
+  path: PathLike,
+  { signal, flags = constants.O_RDONLY }: { readonly signal?: AbortSignal; readonly flags?: number } = {},
+): Promise<Digest> {
+  const file = await open(path, flags)
   try {
-    return `sha256:${await hashFile(file)}`
+    return `sha256:${await hashFile(file, signal)}`
   } finally {
     await file.close()
   }

@@ -1,6 +1,4 @@
 /** A Gentoo repository: one or several binhosts, by address or folder, as one index. */
-import { createHash } from 'node:crypto'
-import { createReadStream } from 'node:fs'
 import { rename, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Digest, digestOf, hexOf } from '../base/digest.ts'
@@ -9,6 +7,7 @@ import { stableJson } from '../base/json.ts'
 import { onceMap } from '../base/limit.ts'
 import { refused } from '../format/release.ts'
 import { localPath } from '../host/fetch.ts'
+import { digestFile } from '../host/file-sink.ts'
 import { allOf } from '../pkg/listing.ts'
 import { labelOf, type Index } from '../pkg/package.ts'
 import type { Locked } from '../resolve/lock.ts'
@@ -161,7 +160,7 @@ export function openBinhost(spec: RepositorySpec, world: RepositoryWorld): Repos
       await rm(fresh, { force: true })
       throw error
     }
-    const sha256 = await sha256Of(fresh, signal)
+    const sha256 = hexOf(await digestFile(fresh, { signal }))
     await rename(fresh, join(folder, `${sha256}${endingOf(pkg)}`))
     await keepWhole(note, sha256)
     report({ kind: 'package.fetched', name: labelOf(pkg), bytes: size, fromCache: false })
@@ -204,11 +203,4 @@ async function sizeOf(file: string): Promise<number | undefined> {
     ({ size }) => size,
     () => undefined,
   )
-}
-
-async function sha256Of(file: string, signal: AbortSignal): Promise<string> {
-  const sum = createHash('sha256')
-  const options = { highWaterMark: 1 << 20, signal }
-  for await (const chunk of createReadStream(file, options) as AsyncIterable<Buffer>) sum.update(chunk)
-  return sum.digest('hex')
 }

@@ -1,13 +1,11 @@
 /** The output folder of a generation, as drivers read it: only under the manifest whose digest the generation names. */
-import { createHash } from 'node:crypto'
-import { createReadStream, linkSync, statSync } from 'node:fs'
+import { constants, linkSync, statSync } from 'node:fs'
 import { copyFile, readdir, readFile, rename, rm } from 'node:fs/promises'
-import { constants } from 'node:fs'
 import { join } from 'node:path'
-import { pipeline } from 'node:stream/promises'
 import { digestOf } from '../../base/digest.ts'
 import { Stage5Error } from '../../base/errors.ts'
 import { errnoOf } from '../../host/disk.ts'
+import { digestFile } from '../../host/file-sink.ts'
 import { run } from '../../host/run.ts'
 import type { DriverGeneration } from '../driver.ts'
 
@@ -70,7 +68,8 @@ export async function bring(
   const expected = files.find((file) => file.name === name)?.digest
   if (expected === undefined)
     throw new Stage5Error('S5_OUTPUT_MISSING', `${generation}: its manifest does not name ${name}`)
-  if (statSync(target, { throwIfNoEntry: false }) && (await digestOfFile(target, signal)) === expected) return
+  if (statSync(target, { throwIfNoEntry: false }) && (await digestFile(target, { signal })) === expected)
+    return
   const source = join(directory, name)
   if (!statSync(source, { throwIfNoEntry: false })?.isFile())
     throw new Stage5Error('S5_OUTPUT_MISSING', `${generation}: ${source} is gone`, {
@@ -86,18 +85,12 @@ export async function bring(
     await copyFile(source, fresh, constants.COPYFILE_FICLONE)
     await run(['sync', fresh], { signal })
   }
-  const actual = await digestOfFile(fresh, signal)
+  const actual = await digestFile(fresh, { signal })
   if (actual !== expected) {
     await rm(fresh, { force: true })
     throw mismatch(source, expected, actual)
   }
   await rename(fresh, target)
-}
-
-async function digestOfFile(path: string, signal: AbortSignal): Promise<string> {
-  const hash = createHash('sha256')
-  await pipeline(createReadStream(path, { highWaterMark: 1 << 20 }), hash, { signal })
-  return `sha256:${hash.digest('hex')}`
 }
 
 function mismatch(file: string, expected: string, actual: string): Stage5Error {
