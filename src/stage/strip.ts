@@ -4,8 +4,8 @@ import { compileGlobs, type Globs } from '../base/glob.ts'
 import type { Json } from '../base/json.ts'
 import { nearest } from '../base/near.ts'
 import type { Removed } from '../tree/root.ts'
-import { compact } from '../tree/select.ts'
-import { type Entry, type Inode, type Name, parentOf, type Tree, type TreePath } from '../tree/tree.ts'
+import { type Pruning, pruning } from '../tree/prune.ts'
+import type { Entry, Name, TreePath } from '../tree/tree.ts'
 import { asJson, removal, withTree } from './generated.ts'
 import { linkChain } from './links.ts'
 import { isReadyEntry } from './ready.ts'
@@ -103,24 +103,25 @@ export const strip: Stage = {
     const params = json as unknown as Params
     const classes = checked(params)
     const kept = compileGlobs(params.keep)
-    let root = input
-    for (const [name, rules] of [
+    const order: Params['classes'] = [
       ...classes.filter(([, { computed }]) => !isLast(computed)),
       ...(params.drop.length > 0 ? [['profile', { remove: params.drop }] as const] : []),
       ...classes.filter(([, { computed }]) => isLast(computed)),
-    ]) {
+    ]
+    const names = pruning(input.tree)
+    const wanted = wantedBy(
+      names,
+      order.map(([, { remove = [] }]) => remove),
+    )
+    const removed: Removed[] = []
+    for (const [name, rules] of order) {
       world.signal.throwIfAborted()
-      const { tree, removed } = await removeClass(root.tree, root.removed, {
-        name,
-        rules,
-        kept,
-        params,
-        world,
-      })
-      mustKeepStart(removed, name, params)
-      root = withTree(root, tree, removed)
+      const before = [...input.removed, ...removed]
+      const gone = await removeClass(names, before, { name, rules, wanted, kept, params, world })
+      mustKeepStart(gone, name, params)
+      for (const one of gone) removed.push(one)
     }
-    return root
+    return withTree(input, names.tree(), removed)
   },
 }
 
@@ -177,85 +178,63 @@ function checked({ classes, unknown, known }: Params): Params['classes'] {
 interface Work {
   readonly name: string
   readonly rules: StripClass
+  /** Names that a class with globs can take. */
+  readonly wanted: readonly number[]
   readonly kept: Globs
   readonly params: Params
   readonly world: StageWorld
 }
 
+/** The names of a class go, and with them directories that are empty because of it, or were named and are empty. */
 async function removeClass(
-  tree: Tree,
+  names: Pruning,
   before: readonly Removed[],
-  { name, rules, kept, params, world }: Work,
-): Promise<{ readonly tree: Tree; readonly removed: readonly Removed[] }> {
+  { name, rules, wanted, kept, params, world }: Work,
+): Promise<readonly Removed[]> {
   const remove = rules.remove && rules.remove.length > 0 ? compileGlobs(rules.remove) : undefined
+  if (!remove && rules.computed === undefined) return []
   const keep = rules.keep && compileGlobs(rules.keep)
   const saved = ({ path, owner }: Entry): boolean =>
     kept.matches(path) || keep?.matches(path) === true || LASTING_OWNERS.has(owner)
+  const places = new Map<TreePath, number>()
   const candidates: Entry[] = []
   const savedLinks: Entry[] = []
-  for (const { path, owner, inode: at } of tree.names) {
-    const inode = tree.inodes[at] as Inode
-    if (inode.type === 'dir' || !(remove ? remove.matches(path) : rules.computed !== undefined)) continue
-    const entry: Entry = { path, owner, inode }
+  for (const at of remove ? wanted : names.names.keys()) {
+    if (!names.isLeft(at)) continue
+    const entry = names.entryAt(at)
+    const { path, inode } = entry
+    if (inode.type === 'dir' || remove?.matches(path) === false) continue
     if (saved(entry)) {
       if (inode.type === 'symlink') savedLinks.push(entry)
-    } else if (isKind(entry, rules)) candidates.push(entry)
+    } else if (isKind(entry, rules)) {
+      candidates.push(entry)
+      places.set(path, at)
+    }
   }
   const rule = rules.computed === undefined ? undefined : COMPUTED.get(rules.computed)
+  const { contents } = world
   const chosen = rule
-    ? await rule.choose({ tree, removed: before, candidates, contents: world.contents, facts: params })
+    ? await rule.choose({ tree: names.tree(), removed: before, candidates, contents, facts: params })
     : candidates
-  const pointedAt = new Set(savedLinks.flatMap(({ path }) => linkChain(tree, path)))
-  const going = new Map<TreePath, Entry>()
-  for (const entry of chosen) if (!pointedAt.has(entry.path)) going.set(entry.path, entry)
-  return takeOut(tree, going, name, (entry) => remove?.matches(entry.path) === true && !saved(entry))
+  const pointedAt = new Set(savedLinks.flatMap(({ path }) => linkChain(names.tree(), path)))
+  const going = chosen.flatMap(({ path }) => (pointedAt.has(path) ? [] : [places.get(path) as number]))
+  const isNamed = (entry: Entry): boolean => remove?.matches(entry.path) === true && !saved(entry)
+  const gone = names.remove(
+    going,
+    (entry, isEmptied) => !LASTING.has(entry.path) && ((isEmptied && !isVar(entry.path)) || isNamed(entry)),
+  )
+  return gone.map((entry) => removal(entry, name))
+}
+
+/** Names that any of the lists may want. Most names of a root are in none, and are looked at once instead of by each. */
+function wantedBy(names: Pruning, lists: readonly (readonly string[])[]): readonly number[] {
+  const any = compileGlobs(lists.flat().filter((pattern) => !pattern.startsWith('-')))
+  return [...names.names.keys()].filter((at) => any.matches((names.names[at] as Name).path))
 }
 
 function isKind({ inode }: Entry, { only, symlinks }: StripClass): boolean {
   if (inode.type === 'symlink') return symlinks !== false && only !== 'file'
   return only !== 'symlink' && (only !== 'file' || inode.type === 'file')
-}
-
-/** The tree without these names, and without directories that are empty because of it or were named and are empty. */
-function takeOut(
-  tree: Tree,
-  going: ReadonlyMap<TreePath, Entry>,
-  rule: string,
-  named: (entry: Entry) => boolean,
-): { readonly tree: Tree; readonly removed: readonly Removed[] } {
-  const isNamed = ({ path, owner, inode }: Name, next: Name | undefined): boolean => {
-    const found = tree.inodes[inode] as Inode
-    if (found.type !== 'dir' || LASTING.has(path) || holds(path, next)) return false
-    return named({ path, owner, inode: found })
-  }
-  if (going.size === 0 && !tree.names.some((name, at) => isNamed(name, tree.names[at + 1])))
-    return { tree, removed: [] }
-  const emptied = new Set<TreePath>()
-  for (const path of going.keys()) emptied.add(parentOf(path))
-  const kept: Name[] = []
-  const removed: Removed[] = []
-  for (let at = tree.names.length - 1; at >= 0; at--) {
-    const name = tree.names[at] as Name
-    const { path, owner } = name
-    const inode = tree.inodes[name.inode] as Inode
-    const next = kept.at(-1)
-    const isEmptied = (): boolean =>
-      emptied.has(path) && !isVar(path) && !LASTING.has(path) && !holds(path, next)
-    const goes = inode.type === 'dir' ? isEmptied() || isNamed(name, next) : going.has(path)
-    if (goes) {
-      removed.push(removal({ path, owner, inode }, rule))
-      if (inode.type === 'dir') emptied.add(parentOf(path))
-    } else kept.push(name)
-  }
-  if (removed.length === 0) return { tree, removed }
-  return { tree: compact(tree.inodes, kept.reverse()), removed: removed.reverse() }
-}
-
-/** Whether a directory is left with something in it: what is below it stands right behind it in the order of a tree. */
-function holds(directory: TreePath, next: Name | undefined): boolean {
-  return (
-    next !== undefined && next.path.charCodeAt(directory.length) === 47 && next.path.startsWith(directory)
-  )
 }
 
 /** Programs expect their directories below /var; only a pattern that names one takes it. */
