@@ -2,7 +2,7 @@
 import { userInfo } from 'node:os'
 import { Stage5Error } from '../base/errors.ts'
 import type { Json } from '../base/json.ts'
-import { dataProblem, dataSchemasOf } from '../fleet/data-schema.ts'
+import { barrierOf, dataSchemasOf, snapshotFor } from '../fleet/data-schema.ts'
 import { ACTIVE, KEYS, type RolloutDocument } from '../fleet/documents.ts'
 import { documentOf, some } from '../fleet/progress.ts'
 import type { Documents } from '../fleet/read.ts'
@@ -106,6 +106,7 @@ export async function planRollout(
     budget: budgetOf(group),
   }))
   const hidden = await hiddenChanges(world, groups, generation)
+  const copied = await copies(world, groups, rollout, documents)
   const found = [
     ...whyNot(groups, generation),
     ...(await unfitGuests(world, groups, rollout, documents)),
@@ -126,6 +127,7 @@ export async function planRollout(
     ...(already.length > 0 ? ['', `${already.length} run it already`] : []),
     ...(hidden.warnings.length > 0 ? ['', ...hidden.warnings.map((text) => `hidden: ${text}`)] : []),
     ...(hidden.resets.length > 0 ? ['', ...hidden.resets.map((text) => `resets: ${text}`)] : []),
+    ...(copied.length > 0 ? ['', ...copied.map((text) => `copies data: ${text}`)] : []),
     ...found.map(({ text, hint }) => `\ncannot begin: ${text}${hint === undefined ? '' : `\n  ${hint}`}`),
   ]
   return {
@@ -137,6 +139,7 @@ export async function planRollout(
       problems,
       ...(hidden.warnings.length > 0 && { hidden: hidden.warnings }),
       ...(hidden.resets.length > 0 && { resets: hidden.resets }),
+      ...(copied.length > 0 && { copies: copied }),
     },
     text: `${lines.join('\n')}\n`,
     exitCode: problems.length > 0 ? 1 : 0,
@@ -179,15 +182,15 @@ function whyNot(groups: readonly Group[], generation: Generation): Problem[] {
 async function unfitGuests(
   world: World,
   groups: readonly Group[],
-  { to, irreversible }: RolloutDocument,
+  rollout: RolloutDocument,
   documents: Documents,
 ): Promise<Problem[]> {
   const schemas = dataSchemasOf(await driverGenerations(world))
   if (schemas.size === 0) return []
   return groups.flatMap((group): Problem[] => {
     const unfit = group.guests.flatMap(({ name }) => {
-      const problem = dataProblem(documentOf(documents, name), to, schemas)
-      return problem && !(problem.isWayBack && irreversible) ? [{ name, ...problem }] : []
+      const problem = barrierOf(documentOf(documents, name), rollout, group, schemas)
+      return problem ? [{ name, ...problem }] : []
     })
     const [first] = unfit
     if (!first) return []
@@ -196,6 +199,22 @@ async function unfitGuests(
       ? 'go by a generation that reads both; or keep copies of the data, and add --irreversible'
       : `stage5 generations ${group.line}, then --to one that reads it`
     return [{ text: `${group.name}: ${first.name}${more}: ${first.text}`, hint }]
+  })
+}
+
+/** Guests whose data is copied before they are switched, as lines. */
+async function copies(
+  world: World,
+  groups: readonly Group[],
+  rollout: RolloutDocument,
+  documents: Documents,
+): Promise<string[]> {
+  const schemas = dataSchemasOf(await driverGenerations(world))
+  return groups.flatMap((group) => {
+    const names = group.guests
+      .map(({ name }) => name)
+      .filter((name) => snapshotFor(documentOf(documents, name), rollout, group, schemas))
+    return names.length > 0 ? [`${group.name}: ${some(names)}`] : []
   })
 }
 

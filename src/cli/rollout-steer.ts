@@ -27,7 +27,7 @@ export async function steerRollout(
     const { document, revision } = findRollout(documents, id)
     if (what === 'rollback') {
       mustBeAlone(documents, document)
-      await mustHaveWayBack(world, fleet, documents, document)
+      await mustHaveWayBack(world, fleet, documents, document, words.options['restoreData'] === true)
     }
     const next = await changed(world, words, fleet, what, document)
     const key = KEYS.rollout(document.id)
@@ -62,13 +62,18 @@ async function mustHaveWayBack(
   { groups }: Fleet,
   { guests }: Documents,
   rollout: RolloutDocument,
+  isGivenUp: boolean,
 ): Promise<void> {
   const schemas = dataSchemasOf(await driverGenerations(world))
-  const why = whyNoWayBack(progressOf(rollout, { groups, guests }), schemas)
-  if (why !== '')
-    throw new Stage5Error('S5_ROLLOUT_REFUSED', `${rollout.id} cannot go back: ${why}`, {
-      hint: `stage5 rollout start ${rollout.groups.join(' ')} --to a generation that reads it`,
-    })
+  const progress = progressOf(rollout, { groups, guests })
+  const why = whyNoWayBack(progress, schemas, isGivenUp)
+  if (why === '') return
+  const canRestore = !isGivenUp && whyNoWayBack(progress, schemas, true) === ''
+  throw new Stage5Error('S5_ROLLOUT_REFUSED', `${rollout.id} cannot go back: ${why}`, {
+    hint: canRestore
+      ? `stage5 rollout rollback ${rollout.id} --restore-data drops what guests wrote since they were switched`
+      : `stage5 rollout start ${rollout.groups.join(' ')} --to a generation that reads it`,
+  })
 }
 
 async function changed(

@@ -16,10 +16,10 @@ export function gatedDriver(world: World, group: Group): GuestDriver {
   const driver = groupDriver(world, group, group.shadows === 'hold' ? undefined : resetOf(world, group))
   return {
     ...driver,
-    prepare: async (guest, generation, signal) => {
+    prepare: async (guest, generation, signal, data) => {
       const { problems, isBack } = await hiddenFrom(world, group, guest, generation)
       if (!isBack) refuseHidden(guest.name, generation.name, problems)
-      await driver.prepare(guest, generation, signal)
+      await driver.prepare(guest, generation, signal, data)
     },
   }
 }

@@ -307,9 +307,16 @@ function openDrivers({ openDriver, guestOf }: ControllerOptions): Drivers {
       const { token } = action
       switch (action.kind) {
         case 'prepare':
-          return await driver.prepare(guest, generation(action.generation), signal)
+          return await driver.prepare(guest, generation(action.generation), signal, action.data)
         case 'switch':
-          return await driver.switchTo(guest, generation(action.generation), token, action.tries, signal)
+          return await driver.switchTo(
+            guest,
+            generation(action.generation),
+            token,
+            action.tries,
+            signal,
+            action.data,
+          )
         case 'commit':
           return await driver.commit(guest, generation(action.generation), token, signal)
         case 'rollback': {

@@ -3,6 +3,7 @@
  * token has no second effect, and one with a lower token than the guest has obeyed is refused (fencing at the effector).
  */
 
+import type { DataStep } from '../fleet/data-schema.ts'
 import type { DataSchema } from '../resolve/profile.ts'
 
 /** A generation as a driver needs it. */
@@ -55,15 +56,34 @@ export type WhileOff = (
 
 export interface GuestDriver {
   readonly kind: string
-  /** Brings the images to where the guest starts from, verified; costs no availability. */
-  prepare(guest: DriverGuest, generation: DriverGeneration, signal: AbortSignal): Promise<void>
-  /** Points the guest to `generation` on trial, and (re)starts it. @throws S5_TOKEN_STALE */
+  /**
+   * It carries out a `DataStep`: a copy of the guest's data, taken while the guest is off, belongs to the generation that it
+   * had, and is put back before that one starts again, whoever starts it. What it has then is kept in its place, so that
+   * going forth again finds that. Whatever else is switched to drops the copy, and so does `collect`.
+   */
+  readonly dataSnapshot?: true
+  /**
+   * Brings the images to where the guest starts from, verified; costs no availability.
+   * @param data what the switch will do with its data
+   * @throws S5_DISK_FULL when there is no room for a copy of that
+   */
+  prepare(
+    guest: DriverGuest,
+    generation: DriverGeneration,
+    signal: AbortSignal,
+    data?: DataStep,
+  ): Promise<void>
+  /**
+   * Points the guest to `generation` on trial, and (re)starts it.
+   * @throws S5_TOKEN_STALE, S5_DISK_FULL when there is no room for a copy of its data; it goes on as it was then
+   */
   switchTo(
     guest: DriverGuest,
     generation: DriverGeneration,
     token: number,
     tries: number,
     signal: AbortSignal,
+    data?: DataStep,
   ): Promise<void>
   /** Makes the trial the good one. */
   commit(guest: DriverGuest, generation: DriverGeneration, token: number, signal: AbortSignal): Promise<void>

@@ -160,6 +160,9 @@ export function historyChecker(): HistoryChecker {
       grants++
       if (now.token <= old.token) problem(`${name} was granted a slot without a new token`)
     }
+    const isPutBack = old.snapshot !== undefined && now.snapshot === undefined
+    if (now.dataSchema < old.dataSchema && !(isPutBack && now.dataSchema === old.snapshot?.dataSchema))
+      problem(`the data of ${name} went from schema ${old.dataSchema} to ${now.dataSchema} without a copy`)
     const begins = old.state !== now.state && (now.state === 'granted' || now.state === 'recovering')
     if (begins && !timers.has(name)) problem(`${name} is ${now.state} without a deadline`)
     if (now.good !== old.good && old.state === 'verifying' && (now.good !== old.want || !old.extended))

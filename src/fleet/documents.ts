@@ -53,6 +53,8 @@ export interface GuestDocument {
   readonly extended: boolean
   /** Newest format that its data may have, as generations that were started on it say; 0 is not known. */
   readonly dataSchema: number
+  /** A copy of its data from before the update, and the format that it has; absent: none is needed, or none is left. */
+  readonly snapshot?: { readonly tag: string; readonly dataSchema: number }
   /** Epoch of the leader who wrote this. */
   readonly epoch: string
 }

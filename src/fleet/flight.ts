@@ -4,6 +4,7 @@
  * digest of what was wanted, the token of the grant, and health for the whole soak.
  */
 import type { Group } from '../resolve/group.ts'
+import { dataStepOf, restored } from './data-schema.ts'
 import type { GuestDocument, GuestOutcome } from './documents.ts'
 import type { Action, Move, Observation, View } from './view.ts'
 
@@ -43,7 +44,7 @@ export function stepGuest(name: string, document: GuestDocument, group: Group, f
 }
 
 function stage(name: string, document: GuestDocument, group: Group, { prepared, deadlines }: Facts): Step {
-  const { want, attempts, token } = document
+  const { want, attempts } = document
   const result = prepared.get(name)
   if (result?.generation === want && result.error === '')
     return { move: { guest: name, next: { ...document, state: 'staged', why: STAGED } } }
@@ -59,7 +60,7 @@ function stage(name: string, document: GuestDocument, group: Group, { prepared, 
     const next = { ...document, state: 'staging' as const, attempts: failed, why }
     return { move: { guest: name, next, deadline: Math.ceil((group.recoverSeconds * 2 ** failed) / 60) } }
   }
-  return { action: { kind: 'prepare', guest: name, generation: want, token } }
+  return { action: prepareAction(name, document) }
 }
 
 function comeUp(name: string, document: GuestDocument, group: Group, facts: Facts): Step {
@@ -86,7 +87,7 @@ function comeUp(name: string, document: GuestDocument, group: Group, facts: Fact
       return goBack(name, document, group, `${why}: ${seen.detail}`)
     }
   }
-  const action: Action = { kind: 'switch', guest: name, generation: want, token, tries: group.tries }
+  const action = switchAction(name, document, group)
   if (!facts.deadlines.has(name)) {
     // Nobody asked it in time: that says nothing about the generation.
     if (seen && seen.power !== 'unknown' && seen.token < token && !document.extended)
@@ -104,6 +105,18 @@ function comeUp(name: string, document: GuestDocument, group: Group, facts: Fact
     return { move: { guest: name, next: { ...document, state: 'switching', why: `starting ${want}` } } }
   // Who asked may have been killed between the guest's note of the token and its start.
   return isStarted ? NOTHING : { action }
+}
+
+export function prepareAction(guest: string, document: GuestDocument): Action {
+  const { want: generation, token } = document
+  const data = dataStepOf(document)
+  return { kind: 'prepare', guest, generation, token, ...(data && { data }) }
+}
+
+export function switchAction(guest: string, document: GuestDocument, { tries }: Group): Action {
+  const { want: generation, token } = document
+  const data = dataStepOf(document)
+  return { kind: 'switch', guest, generation, token, tries, ...(data && { data }) }
 }
 
 function soak(name: string, document: GuestDocument, group: Group, facts: Facts): Step {
@@ -131,7 +144,7 @@ function commit(name: string, document: GuestDocument): Move {
   const { want, good, outcome } = document
   const isReturn = outcome === 'returning'
   const next: GuestDocument = {
-    ...document,
+    ...(isReturn ? restored(document) : document),
     state: 'steady',
     good: want,
     want: '',
@@ -183,8 +196,10 @@ function recover(name: string, document: GuestDocument, facts: Facts): Step {
 function fallBack(name: string, document: GuestDocument): Move {
   const { want, bad, outcome, why } = document
   const isPulled = outcome === 'pulled'
+  // Whoever could not go back to what it had keeps what it has now, and its copy.
+  const as = outcome === 'returning' ? document : restored(document)
   const next = {
-    ...ended(document, isPulled ? 'pulled' : outcome === 'returning' ? 'stuck' : 'fell-back', why),
+    ...ended(as, isPulled ? 'pulled' : outcome === 'returning' ? 'stuck' : 'fell-back', why),
     bad: isPulled || bad.includes(want) ? bad : [...bad, want],
   }
   return { guest: name, next, slot: 'free', deadline: 0 }

@@ -3,7 +3,7 @@
  * Level-triggered: nothing is remembered between passes, so that whoever comes next goes on from the same documents.
  */
 import type { Group } from '../resolve/group.ts'
-import { dataAfter } from './data-schema.ts'
+import { dataAfter, snapshotFor } from './data-schema.ts'
 import {
   BEFORE_SLOT,
   type GroupDocument,
@@ -12,7 +12,7 @@ import {
   NEW_GROUP,
   NEW_GUEST,
 } from './documents.ts'
-import { ended, goBack, STAGED, type Step, stepGuest } from './flight.ts'
+import { ended, goBack, prepareAction, STAGED, type Step, stepGuest, switchAction } from './flight.ts'
 import { activeRollouts, documentOf, isToReturn, isUp, type Progress, progressOf } from './progress.ts'
 import { steer, type Steered } from './steer.ts'
 import type { Action, Batch, Decision, Move, RolloutMove, View } from './view.ts'
@@ -139,8 +139,11 @@ function offer(group: Group, run: Run, view: View, moves: Map<string, Move>): vo
       moves.set(name, { guest: name, next: { ...document, group: group.name, good, why: `runs ${good}` } })
       continue
     }
+    const { snapshot: older, ...rest } = document
+    const snapshot = isReturn ? older : snapshotFor({ ...rest, good }, rollout, group, view.dataSchemas)
     const next: GuestDocument = {
-      ...document,
+      ...rest,
+      ...(snapshot && { snapshot }),
       group: group.name,
       state: 'offered',
       good,
@@ -205,15 +208,20 @@ function grant(group: Group, run: Run, view: View, moves: Map<string, Move>): vo
     if (slots >= budget || (!isDown && away >= budget)) continue
     slots++
     if (!isDown) away++
-    const good = document.good || knownGood(name, view)
+    const { snapshot: older, ...rest } = { ...document, good: document.good || knownGood(name, view) }
+    const snapshot = run.isReturning
+      ? older
+      : snapshotFor(rest, run.progress.rollout, group, view.dataSchemas)
+    const copied =
+      snapshot === undefined ? '' : run.isReturning ? ', its data put back' : ', its data copied before'
     const next: GuestDocument = {
-      ...document,
-      good,
+      ...rest,
+      ...(snapshot && { snapshot }),
       state: 'granted',
       bootId: view.observed.get(name)?.bootId ?? '',
-      // From now on its data may be what that generation writes, however this ends.
-      dataSchema: dataAfter({ ...document, good }, document.want, view.dataSchemas),
-      why: `to be started on ${document.want}`,
+      // From now on its data may be what that generation writes, until a copy is put back.
+      dataSchema: dataAfter(rest, document.want, view.dataSchemas),
+      why: `to be started on ${document.want}${copied}`,
     }
     moves.set(name, {
       guest: name,
@@ -275,10 +283,10 @@ function batchesOf(
 }
 
 /** What a state that was just written asks of the driver. */
-function actionAfter(guest: string, { state, want, good, token }: GuestDocument, group: Group): Action[] {
-  const about = { guest, generation: want, token }
-  if (state === 'offered') return [{ kind: 'prepare', ...about }]
-  if (state === 'granted') return [{ kind: 'switch', ...about, tries: group.tries }]
+function actionAfter(guest: string, document: GuestDocument, group: Group): Action[] {
+  const { state, good, token } = document
+  if (state === 'offered') return [prepareAction(guest, document)]
+  if (state === 'granted') return [switchAction(guest, document, group)]
   return state === 'recovering' ? [{ kind: 'rollback', guest, generation: good, token }] : []
 }
 

@@ -1,5 +1,5 @@
 /** A rollout as a whole: which wave it is in, and what stops it, turns it back or lets it go on (rollout.md 2.4). */
-import { dataProblem, type DataSchemas, whyNoWayBack } from './data-schema.ts'
+import { barrierOf, type DataSchemas, whyNoWayBack } from './data-schema.ts'
 import { BEFORE_SLOT, HOLDING, type RolloutDocument } from './documents.ts'
 import { approvedWave, isFinished, isToReturn, judge, type Progress, slotsOf, some } from './progress.ts'
 import type { RolloutMove, View } from './view.ts'
@@ -97,10 +97,10 @@ export function whyHeld(progress: Progress, view: View): string {
 
 /** A guest that is still to be moved and whose data does not allow that. */
 function whyUnfit({ members, rollout }: Progress, schemas: DataSchemas): string {
-  for (const { name, document, standing } of members) {
+  for (const { name, document, standing, group } of members) {
     if (standing !== 'open' && !BEFORE_SLOT.has(document.state)) continue
-    const problem = dataProblem(document, rollout.to, schemas)
-    if (problem && !(problem.isWayBack && rollout.irreversible)) return `${name}: ${problem.text}`
+    const problem = barrierOf(document, rollout, group, schemas)
+    if (problem) return `${name}: ${problem.text}`
   }
   return ''
 }

@@ -1,6 +1,6 @@
 /** What one pass of the controller sees and decides: plain data on both sides, and nothing remembered in between. */
 import type { Group } from '../resolve/group.ts'
-import type { DataSchemas } from './data-schema.ts'
+import type { DataSchemas, DataStep } from './data-schema.ts'
 import type { Approval, GroupDocument, GuestDocument, RolloutDocument } from './documents.ts'
 import type { Moment } from './windows.ts'
 
@@ -57,13 +57,21 @@ export interface View {
 
 /** What the controller does with a driver, after the write that goes before it. Doing one again has no second effect. */
 export type Action =
-  | { readonly kind: 'prepare'; readonly guest: string; readonly generation: string; readonly token: number }
+  | {
+      readonly kind: 'prepare'
+      readonly guest: string
+      readonly generation: string
+      readonly token: number
+      /** Of the switch that comes. */
+      readonly data?: DataStep
+    }
   | {
       readonly kind: 'switch'
       readonly guest: string
       readonly generation: string
       readonly token: number
       readonly tries: number
+      readonly data?: DataStep
     }
   | { readonly kind: 'commit'; readonly guest: string; readonly generation: string; readonly token: number }
   | { readonly kind: 'rollback'; readonly guest: string; readonly generation: string; readonly token: number }

@@ -187,7 +187,7 @@ export function act(truth: Truth, toy: Toy, action: Action): void {
   const { guest, generation, token } = action
   try {
     if (action.kind === 'prepare') truth.prepare(guest, generation)
-    else if (action.kind === 'switch') truth.switchTo(guest, generation, token)
+    else if (action.kind === 'switch') truth.switchTo(guest, generation, token, action.data)
     else if (action.kind === 'commit') truth.commit(guest, generation, token)
     else truth.rollback(guest, generation, token)
     if (action.kind === 'prepare') toy.prepared.set(guest, { generation, error: '' })

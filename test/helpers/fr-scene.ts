@@ -1,6 +1,7 @@
 /** A fleet under a controller that is called by hand, one pass after the other. */
 import assert from 'node:assert/strict'
 import { type Findings, historyChecker } from '../../src/fleet/checker.ts'
+import type { DataSchemas } from '../../src/fleet/data-schema.ts'
 import { KEYS } from '../../src/fleet/documents.ts'
 import { reconcile } from '../../src/fleet/reconcile.ts'
 import type { Action, Decision, View } from '../../src/fleet/view.ts'
@@ -28,9 +29,17 @@ export interface Scene {
   readonly clock: { ms: number }
 }
 
+export interface SceneOptions {
+  /** What generations say of guests' data, and do with it. */
+  readonly dataSchemas?: DataSchemas
+  /** Default: each action is done once. */
+  readonly obey?: typeof act
+}
+
 export function scene(
   groups: readonly Group[],
   faultOf: (guest: string, generation: string) => Fault,
+  { dataSchemas, obey = act }: SceneOptions = {},
 ): Scene {
   const byName = new Map(groups.map((one) => [one.name, one]))
   const clock = { ms: 1 }
@@ -42,6 +51,7 @@ export function scene(
     faultOf,
     now: () => clock.ms,
     bootMs: 500,
+    ...(dataSchemas && { dataSchemas }),
   })
   // A new map each time: what was derived from the configuration must not outlive it.
   const store = toyStore(
@@ -56,8 +66,8 @@ export function scene(
   }
   toy.put(KEYS.rollout('r1'), rollout([...byName.keys()]))
   const pass = (extra?: Partial<View>): void => {
-    const view = toy.view(extra)
-    for (const action of apply(toy, view, reconcile(view))) act(truth, toy, action)
+    const view = toy.view({ ...(dataSchemas && { dataSchemas }), ...extra })
+    for (const action of apply(toy, view, reconcile(view))) obey(truth, toy, action)
     clock.ms += 250
     toy.expire()
   }

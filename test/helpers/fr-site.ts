@@ -2,6 +2,7 @@
 import { createServer, connect, type Socket } from 'node:net'
 import { createInterface } from 'node:readline'
 import type { GuestDriver } from '../../src/deploy/driver.ts'
+import type { DataStep } from '../../src/fleet/data-schema.ts'
 import type { Observation } from '../../src/fleet/view.ts'
 import type { Truth } from './fr-truth.ts'
 
@@ -11,6 +12,7 @@ interface Call {
   readonly guest: string
   readonly generation: string
   readonly token: number
+  readonly data?: DataStep
 }
 
 /** Serves the truth at a path; each call is done at once, and answered. */
@@ -41,10 +43,10 @@ export async function serveTruth(truth: Truth, path: string): Promise<AsyncDispo
   }
 }
 
-function answerOf(truth: Truth, { kind, guest, generation, token }: Call): Observation | undefined {
+function answerOf(truth: Truth, { kind, guest, generation, token, data }: Call): Observation | undefined {
   if (kind === 'status') return truth.status(guest)
   if (kind === 'prepare') truth.prepare(guest, generation)
-  else if (kind === 'switch') truth.switchTo(guest, generation, token)
+  else if (kind === 'switch') truth.switchTo(guest, generation, token, data)
   else if (kind === 'commit') truth.commit(guest, generation, token)
   else truth.rollback(guest, generation, token)
   return undefined
@@ -63,16 +65,23 @@ export async function driveSite(path: string): Promise<GuestDriver & Disposable>
     if (error === undefined) waiting?.resolve(value)
     else waiting?.reject(new Error(error))
   })
-  const ask = (kind: Call['kind'], guest: string, generation = '', token = 0): Promise<unknown> => {
+  const ask = (
+    kind: Call['kind'],
+    guest: string,
+    generation = '',
+    token = 0,
+    data?: DataStep,
+  ): Promise<unknown> => {
     const waiting = Promise.withResolvers<unknown>()
     pending.set(++last, waiting)
-    socket.write(`${JSON.stringify({ id: last, kind, guest, generation, token })}\n`)
+    socket.write(`${JSON.stringify({ id: last, kind, guest, generation, token, data })}\n`)
     return waiting.promise
   }
   return {
     kind: 'simulated',
     prepare: async ({ name }, generation) => void (await ask('prepare', name, generation.name)),
-    switchTo: async ({ name }, generation, token) => void (await ask('switch', name, generation.name, token)),
+    switchTo: async ({ name }, generation, token, _, __, data) =>
+      void (await ask('switch', name, generation.name, token, data)),
     commit: async ({ name }, generation, token) => void (await ask('commit', name, generation.name, token)),
     rollback: async ({ name }, good, token) => void (await ask('rollback', name, good?.name ?? '', token)),
     status: async ({ name }) => (await ask('status', name)) as Observation,

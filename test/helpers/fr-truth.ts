@@ -1,5 +1,6 @@
 /** What simulated guests really do, whatever anybody writes about them: the independent side of rollout tests. */
 import type { DriverGeneration } from '../../src/deploy/driver.ts'
+import type { DataSchemas, DataStep } from '../../src/fleet/data-schema.ts'
 import type { Observation } from '../../src/fleet/view.ts'
 
 /** What goes wrong when a guest is moved to a generation. */
@@ -22,6 +23,14 @@ export interface TruthOptions {
   readonly faultOf: (guest: string, generation: string) => Fault
   readonly now: () => number
   readonly bootMs: number
+  /** What software reads and leaves behind; absent: guests have no data. */
+  readonly dataSchemas?: DataSchemas
+}
+
+/** What a guest has written: who wrote, and in which format. */
+export interface Data {
+  readonly schema: number
+  readonly writers: readonly string[]
 }
 
 interface Machine {
@@ -37,6 +46,9 @@ interface Machine {
   sickAt: number
   readonly prepared: Set<string>
   stageTries: number
+  data: Data
+  /** Copies by the generation that they belong to, and the tag under which they were taken. */
+  copies: { readonly tag: string; readonly pair: readonly string[]; readonly of: Map<string, Data> }
 }
 
 export interface Boot {
@@ -48,7 +60,7 @@ export interface Boot {
 
 export interface Truth {
   prepare(guest: string, generation: string): void
-  switchTo(guest: string, generation: string, token: number): void
+  switchTo(guest: string, generation: string, token: number, step?: DataStep): void
   commit(guest: string, generation: string, token: number): void
   rollback(guest: string, good: string, token: number): void
   status(guest: string): Observation
@@ -59,11 +71,24 @@ export interface Truth {
   readonly mostDown: () => Readonly<Record<string, number>>
   /** Generation that a guest keeps, and that it runs. */
   running(guest: string): { readonly good: string; readonly runs: string; readonly isUp: boolean }
+  dataOf(guest: string): Data
+  /** Starts on data that the generation cannot read. */
+  readonly unreadable: readonly string[]
 }
 
 const NEVER = Number.POSITIVE_INFINITY
 
-export function makeTruth({ guests, good, manifests, faultOf, now, bootMs }: TruthOptions): Truth {
+const NO_COPIES: Machine['copies'] = { tag: '', pair: [], of: new Map() }
+
+export function makeTruth({
+  guests,
+  good,
+  manifests,
+  faultOf,
+  now,
+  bootMs,
+  dataSchemas,
+}: TruthOptions): Truth {
   const machines = new Map(
     Object.entries(guests).map(([name, group]): [string, Machine] => [
       name,
@@ -78,6 +103,8 @@ export function makeTruth({ guests, good, manifests, faultOf, now, bootMs }: Tru
         sickAt: NEVER,
         prepared: new Set(),
         stageTries: 0,
+        data: { schema: dataSchemas?.get(good)?.writes ?? 0, writers: [good] },
+        copies: NO_COPIES,
       },
     ]),
   )
@@ -104,6 +131,40 @@ export function makeTruth({ guests, good, manifests, faultOf, now, bootMs }: Tru
   const other = (generation: string): string =>
     [...manifests.keys()].find((name) => name !== generation && name !== good) ?? good
 
+  const unreadable: string[] = []
+
+  /** What belongs to a generation changes places with what is there. */
+  const exchange = ({ copies, ...machine }: Machine, generation: string): Data => {
+    const own = copies.of.get(generation)
+    if (!own) return machine.data
+    copies.of.delete(generation)
+    copies.of.set(copies.pair.find((name) => name !== generation) as string, machine.data)
+    return own
+  }
+  const start = (guest: string, machine: Machine, generation: string): void => {
+    machine.data = exchange(machine, generation)
+    const { schema, writers } = machine.data
+    const said = dataSchemas?.get(generation)
+    if (said && (schema < said.reads[0] || schema > said.reads[1]))
+      unreadable.push(`${guest}: ${generation} on ${schema}`)
+    machine.data = { schema: Math.max(schema, said?.writes ?? 0), writers: [...writers, generation] }
+  }
+  const carryOut = (machine: Machine, to: string, step: DataStep | undefined): void => {
+    if (step?.kind === 'restore') {
+      if (machine.copies.tag !== step.tag || !machine.copies.of.has(to))
+        throw new Error(`no copy ${step.tag}`)
+      return
+    }
+    machine.data = exchange(machine, machine.good)
+    machine.copies = NO_COPIES
+    if (step)
+      machine.copies = {
+        tag: step.tag,
+        pair: [machine.good, to],
+        of: new Map([[machine.good, machine.data]]),
+      }
+  }
+
   return {
     boots,
     stale: () => stale,
@@ -116,17 +177,19 @@ export function makeTruth({ guests, good, manifests, faultOf, now, bootMs }: Tru
         throw new Error('the mirror is gone')
       machine.prepared.add(generation)
     },
-    switchTo: (guest, generation, token) => {
+    switchTo: (guest, generation, token, step) => {
       const machine = at(guest)
       refuse(machine, token)
       if (token === machine.token) return
       if (!machine.prepared.has(generation)) throw new Error(`${generation} was not prepared on ${guest}`)
       const fault = faultOf(guest, generation)
+      carryOut(machine, generation, step)
       boots.push({ guest, token, generation, kind: 'switch' })
       machine.token = token
       machine.boots++
       machine.pointer = 'trial'
       machine.runs = fault === 'wrong' ? other(generation) : generation
+      if (fault !== 'wrong') start(guest, machine, generation)
       machine.upAt = now() + bootMs * (fault === 'slow' ? 3 : 1)
       machine.sickAt = NEVER
       if (fault === 'hangs' || fault === 'lost') machine.upAt = NEVER
@@ -135,6 +198,7 @@ export function makeTruth({ guests, good, manifests, faultOf, now, bootMs }: Tru
       if (fault === 'falls-back') {
         machine.pointer = 'good'
         machine.runs = machine.good
+        start(guest, machine, machine.good)
       }
       count(machine.group)
     },
@@ -150,6 +214,7 @@ export function makeTruth({ guests, good, manifests, faultOf, now, bootMs }: Tru
       refuse(machine, token)
       if (token === machine.token) return
       boots.push({ guest, token, generation: to, kind: 'rollback' })
+      if (machine.runs !== to || machine.pointer !== 'good') start(guest, machine, to)
       const isLost = faultOf(guest, machine.runs) === 'lost'
       machine.token = token
       machine.boots++
@@ -180,6 +245,8 @@ export function makeTruth({ guests, good, manifests, faultOf, now, bootMs }: Tru
       const machine = at(guest)
       return { good: machine.good, runs: machine.runs, isUp: isUp(machine) }
     },
+    dataOf: (guest) => at(guest).data,
+    unreadable,
   }
 }
 

@@ -60,6 +60,10 @@ export const rollout: Command = {
       flags: '--irreversible',
       description: 'plan, start: guests may be led to what writes data that their old generation cannot read',
     },
+    {
+      flags: '--restore-data',
+      description: 'rollback: put copies of data back; what guests wrote since they were switched is lost',
+    },
     { flags: '--watch', description: 'status: show each change until interrupted' },
     { flags: '--reason <text>', description: 'pause, abort, rollback: why, for the others' },
     { flags: '--key <name>', description: 'approve: the key to sign with (stage5 key new NAME)' },

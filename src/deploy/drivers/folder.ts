@@ -4,6 +4,7 @@
  *   machine-id          32 hex digits, minted once
  *   ssh/                its host keys, where its group asks for them
  *   data/AREA.ext4      its data disks; data/AREA/ where it is a container
+ *   before/             a copy of `data/` from before a switch (snapshot.ts)
  *   gen/<generation>/   what was prepared: images, `run`, `manifest` (a digest)
  *   good, trial         symlinks to gen/<generation>; `fallen` is a trial that used up its starts
  *   tries               starts that the trial has left

@@ -13,8 +13,19 @@ import {
   stateOf,
   tokenOf,
 } from './folder.ts'
+import type { DataStep } from '../../fleet/data-schema.ts'
 import { awaitStart, endGuest, holdOff, type Started, startedOf, startKeeper } from './keeper.ts'
 import { whyFallen } from './running.ts'
+import {
+  dropSnapshot,
+  hasSnapshot,
+  isAwaited,
+  mendExchange,
+  mustHaveRoom,
+  mustHaveSnapshot,
+  ownData,
+  takeSnapshot,
+} from './snapshot.ts'
 
 /** What differs between kinds of guests. */
 export interface Backend {
@@ -89,10 +100,11 @@ export function hostedDriver(backend: Backend, { root, checks, whileOff }: Hoste
     )
   }
 
-  /** Calls `begin` when `whileOff` has done its work; the guest is off during both, and starts by itself. */
+  /** Calls `begin` when `work` is done; the guest is off during both, and starts by itself. */
   const whileHeld = async (
-    ask: WhileOff,
-    [guest, generation, signal]: Parameters<WhileOff>,
+    work: () => Promise<void>,
+    guest: DriverGuest,
+    signal: AbortSignal,
     token: number,
     begin: () => Promise<void>,
   ): Promise<void> => {
@@ -103,7 +115,7 @@ export function hostedDriver(backend: Backend, { root, checks, whileOff }: Hoste
     }
     const held = await holdOff(folder, end, signal)
     try {
-      await ask(guest, generation, signal)
+      await work()
       await begin()
     } catch (error) {
       const state = stateOf(folder)
@@ -114,18 +126,54 @@ export function hostedDriver(backend: Backend, { root, checks, whileOff }: Hoste
     }
   }
 
+  const bring = async (
+    guest: DriverGuest,
+    generation: DriverGeneration,
+    signal: AbortSignal,
+  ): Promise<void> => {
+    const folder = folderOf(guest)
+    await mendExchange(folder)
+    await prepared(folder, generation.name, generation.manifest, (directory) =>
+      backend.prepare(guest, folder, generation, directory, signal),
+    )
+  }
+
+  /** What is done to a guest that is off before it is led to a generation; undefined when nothing is. */
+  const workFor = (
+    guest: DriverGuest,
+    generation: DriverGeneration,
+    data: DataStep | undefined,
+    signal: AbortSignal,
+  ): (() => Promise<void>) | undefined => {
+    const folder = folderOf(guest)
+    const from = folder.pointer('good')
+    if (from === '') return undefined
+    // Its keeper puts that back, before it starts it.
+    if (data?.kind === 'restore') {
+      mustHaveSnapshot(folder, data.tag, generation.name)
+      return undefined
+    }
+    if (!whileOff && !data && !hasSnapshot(folder)) return undefined
+    return async () => {
+      await ownData(folder, from, signal)
+      await dropSnapshot(folder)
+      if (data) await takeSnapshot(folder, { tag: data.tag, from, to: generation.name }, signal)
+      await whileOff?.(guest, generation, signal)
+    }
+  }
+
   return {
     kind: backend.kind,
-    prepare: async (guest, generation, signal) => {
+    dataSnapshot: true,
+    prepare: async (guest, generation, signal, data) => {
       const folder = folderOf(guest)
-      await folder.exclusively(signal, () =>
-        prepared(folder, generation.name, generation.manifest, (directory) =>
-          backend.prepare(guest, folder, generation, directory, signal),
-        ),
-      )
+      await folder.exclusively(signal, async () => {
+        if (data?.kind === 'snapshot') await mustHaveRoom(folder, signal)
+        await bring(guest, generation, signal)
+      })
     },
 
-    switchTo: async (guest, generation, token, tries, signal) => {
+    switchTo: async (guest, generation, token, tries, signal, data) => {
       const folder = folderOf(guest)
       await folder.exclusively(signal, async () => {
         const state = stateOf(folder)
@@ -134,9 +182,7 @@ export function hostedDriver(backend: Backend, { root, checks, whileOff }: Hoste
         const isSame = switched?.token === token && switched.generation === generation.name
         if ((isSame && switched.done) || state.closed >= token) return
         if (folder.read(`gen/${generation.name}/manifest`) !== generation.manifest)
-          await prepared(folder, generation.name, generation.manifest, (directory) =>
-            backend.prepare(guest, folder, generation, directory, signal),
-          )
+          await bring(guest, generation, signal)
         // Cut off behind this line the trial may have begun, and even fallen back: it is not given new starts.
         const begin = async (): Promise<void> => {
           const begun = { token, generation: generation.name, done: false }
@@ -147,8 +193,9 @@ export function hostedDriver(backend: Backend, { root, checks, whileOff }: Hoste
           await saveState(folder, { ...state, switched: begun })
         }
         if (!isSame) {
-          if (!whileOff || folder.pointer('good') === '') await begin()
-          else await whileHeld(whileOff, [guest, generation, signal], token, begin)
+          const work = workFor(guest, generation, data, signal)
+          if (work) await whileHeld(work, guest, signal, token, begin)
+          else await begin()
         }
         if (folder.pointer('fallen') !== generation.name)
           await settle(guest, folder, generation.name, token, signal)
@@ -173,9 +220,7 @@ export function hostedDriver(backend: Backend, { root, checks, whileOff }: Hoste
         await obey(folder, token)
         const state = stateOf(folder)
         if (good && folder.pointer('good') !== good.name) {
-          await prepared(folder, good.name, good.manifest, (directory) =>
-            backend.prepare(guest, folder, good, directory, signal),
-          )
+          await bring(guest, good, signal)
           folder.point('good', good.name)
         }
         const to = folder.pointer('good')
@@ -211,6 +256,8 @@ export function hostedDriver(backend: Backend, { root, checks, whileOff }: Hoste
         const needed = new Set([...keep, folder.pointer('good'), folder.pointer('trial')])
         const running = startedOf(folder)?.generation
         if (running !== undefined) needed.add(running)
+        const isOnTrial = folder.pointer('trial') !== ''
+        if (!isOnTrial && !isAwaited(folder, folder.pointer('good'))) await dropSnapshot(folder)
         for (const name of await folder.generations()) if (!needed.has(name)) await discard(folder, name)
       })
     },

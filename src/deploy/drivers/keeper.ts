@@ -18,6 +18,7 @@ import { monotonicMs } from '../../host/clock.ts'
 import { bootId } from '../../host/temp.ts'
 import { writeWhole } from '../../host/whole-file.ts'
 import type { GuestFolder } from './folder.ts'
+import { OWN_DATA } from './snapshot.ts'
 
 /** Bytes of a console that are cut, and what is left of its end. */
 const CONSOLE_MOST = 16_777_216
@@ -53,6 +54,7 @@ cut_console() {
     rm -f run/console.tail
   done
 }
+${OWN_DATA}
 while [ ! -e stopped ]; do
   if [ -L trial ]; then
     left=$(cat tries 2>/dev/null)
@@ -66,6 +68,11 @@ while [ ! -e stopped ]; do
     fi
   else
     generation=$(readlink good) || break
+  fi
+  if ! own_data "\${generation#gen/}"; then
+    echo "stage5: the data of \${generation#gen/} could not be put back: it is not started"
+    sleep 5 9>&-
+    continue
   fi
   boot=$(cat /proc/sys/kernel/random/uuid)
   rm -f run/console.head run/console.tail
