@@ -13,6 +13,7 @@ import {
 import { basename, join } from 'node:path'
 import { type Digest, digestOf, hexOf } from '../base/digest.ts'
 import { measureFile, type Measured, openFileSink } from '../host/file-sink.ts'
+import { isAlive } from '../host/processes.ts'
 import type { Sink } from '../emit/emitter.ts'
 import { isBootRecord } from './boot-record.ts'
 
@@ -175,14 +176,5 @@ export async function sweepOutput(parent: string): Promise<void> {
     const pid = /^\.?.+\.(\d+)\.(?:tmp|old)$/.exec(basename(name))?.[1]
     if (pid !== undefined && !isAlive(Number(pid)))
       await rm(join(parent, name), { recursive: true, force: true })
-  }
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch (error) {
-    return error instanceof Error && 'code' in error && error.code === 'EPERM'
   }
 }

@@ -1,6 +1,7 @@
 /** The files of some folders, an entry for each inode, in buckets of those that may be equal. */
 import { lstatSync, readdirSync, rmSync, type Stats } from 'node:fs'
 import type { Report } from '../base/events.ts'
+import { isAlive } from '../host/processes.ts'
 
 /** A path as the system takes it: a string where it is ASCII, else its bytes. */
 export type Place = string | Buffer
@@ -180,13 +181,4 @@ export function byteString(place: Place): string {
 function isLeftOver(name: string): boolean {
   const pid = name.startsWith(TEMPORARY) ? Number.parseInt(name.slice(TEMPORARY.length), 10) : Number.NaN
   return Number.isInteger(pid) && !isAlive(pid)
-}
-
-export function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch (error) {
-    return !(error instanceof Error && 'code' in error && error.code === 'ESRCH')
-  }
 }

@@ -19,8 +19,9 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { monotonicMs, now } from '../host/clock.ts'
+import { isAlive } from '../host/processes.ts'
 import { run } from '../host/run.ts'
-import { isAlive, placeOf } from './dedupe-scan.ts'
+import { placeOf } from './dedupe-scan.ts'
 
 export interface FolderTimes {
   /** Before names in them are replaced. */

@@ -4,7 +4,7 @@
  */
 import { Buffer } from 'node:buffer'
 import { Stage5Error } from '../base/errors.ts'
-import type { Dispatcher } from 'undici'
+import type { Dispatcher, EnvHttpProxyAgent } from 'undici'
 
 export interface Answer {
   readonly status: number
@@ -62,20 +62,28 @@ export function isHopeless(code: string): boolean {
   )
 }
 
-/** Opens nothing until the first request: loading undici takes about 0.1 s, which offline runs do not pay. */
-export function openTransport(options: { connections: number; idleTimeoutMs: number }): Transport {
+/**
+ * Through the proxies of the environment. Opens nothing until the first request: loading undici takes about 0.1 s, which
+ * offline runs do not pay.
+ */
+function proxied(idleTimeoutMs: number, options: EnvHttpProxyAgent.Options = {}) {
   let opened: Promise<{ undici: typeof import('undici'); dispatcher: Dispatcher }> | undefined
-  const open = () =>
-    (opened ??= import('undici').then((undici) => ({
-      undici,
-      dispatcher: new undici.EnvHttpProxyAgent({
-        connections: options.connections,
-        connect: { timeout: options.idleTimeoutMs },
-        headersTimeout: options.idleTimeoutMs,
-        bodyTimeout: options.idleTimeoutMs,
-        allowH2: false,
-      }),
-    })))
+  const idle = { headersTimeout: idleTimeoutMs, bodyTimeout: idleTimeoutMs }
+  return {
+    open: () =>
+      (opened ??= import('undici').then((undici) => ({
+        undici,
+        dispatcher: new undici.EnvHttpProxyAgent({ ...options, ...idle, allowH2: false }),
+      }))),
+    close: async () => {
+      if (opened) await (await opened).dispatcher.close()
+    },
+  }
+}
+
+export function openTransport(options: { connections: number; idleTimeoutMs: number }): Transport {
+  const { connections, idleTimeoutMs } = options
+  const { open, close } = proxied(idleTimeoutMs, { connections, connect: { timeout: idleTimeoutMs } })
   return {
     async get(url, headers, signal) {
       const { undici, dispatcher } = await open()
@@ -114,9 +122,7 @@ export function openTransport(options: { connections: number; idleTimeoutMs: num
         at = redirectTarget(at, String(location))
       }
     },
-    async close() {
-      if (opened) await (await opened).dispatcher.close()
-    },
+    close,
   }
 }
 
@@ -213,16 +219,7 @@ const MAX_ANSWER = 4 * 2 ** 20
 
 /** For services that take files: user and password of an address are sent to its origin, and never shown. */
 export function openSender(options: { idleTimeoutMs: number }): Sender {
-  let opened: Promise<{ undici: typeof import('undici'); dispatcher: Dispatcher }> | undefined
-  const open = () =>
-    (opened ??= import('undici').then((undici) => ({
-      undici,
-      dispatcher: new undici.EnvHttpProxyAgent({
-        headersTimeout: options.idleTimeoutMs,
-        bodyTimeout: options.idleTimeoutMs,
-        allowH2: false,
-      }),
-    })))
+  const { open, close } = proxied(options.idleTimeoutMs)
   return {
     async send(method, url, headers, body, signal) {
       const { undici, dispatcher } = await open()
@@ -249,9 +246,7 @@ export function openSender(options: { idleTimeoutMs: number }): Sender {
       const plain = firstValues(response.headers)
       return { status: response.statusCode, headers: plain, body: Buffer.concat(parts) }
     },
-    async close() {
-      if (opened) await (await opened).dispatcher.close()
-    },
+    close,
   }
 }
 

@@ -3,6 +3,7 @@ import { createHash, randomBytes, type Hash } from 'node:crypto'
 import { open, readdir, rename, rm, stat, type FileHandle } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { Stage5Error } from '../base/errors.ts'
+import { isAlive } from './processes.ts'
 
 export type Sums = { readonly [algorithm in 'md5' | 'sha1' | 'sha256' | 'sha512' | 'blake2b']?: string }
 
@@ -184,7 +185,7 @@ async function adopt(target: string, partial: string): Promise<boolean> {
   const left: { path: string; size: number }[] = []
   for (const entry of await readdir(dirname(target))) {
     const owner = entry.startsWith(prefix) && /^(\d+)-[0-9a-f]+\.partial$/.exec(entry.slice(prefix.length))
-    if (!owner || isAlive(Number(owner[1]))) continue
+    if (!owner || isOthers(Number(owner[1]))) continue
     const path = join(dirname(target), entry)
     const size = await stat(path).then(
       (found) => found.size,
@@ -204,14 +205,8 @@ async function adopt(target: string, partial: string): Promise<boolean> {
   }
 }
 
-function isAlive(pid: number): boolean {
-  if (pid === process.pid) return false
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch (error) {
-    return codeOf(error) === 'EPERM'
-  }
+function isOthers(pid: number): boolean {
+  return pid !== process.pid && isAlive(pid)
 }
 
 async function* chunksOf(handle: FileHandle): AsyncGenerator<Uint8Array> {

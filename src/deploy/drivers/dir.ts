@@ -6,6 +6,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { mkdir, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { isStage5Error, Stage5Error } from '../../base/errors.ts'
+import { signalProcess } from '../../host/processes.ts'
 import { run } from '../../host/run.ts'
 import type { Group } from '../../resolve/group.ts'
 import type { DirOptions } from '../../resolve/shape-driver.ts'
@@ -89,11 +90,7 @@ export function dirDriver(
     },
 
     ask: async (_, __, started) => {
-      try {
-        process.kill(-started.pid, 'SIGTERM')
-      } catch (error) {
-        if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error
-      }
+      signalProcess(-started.pid, 'SIGTERM')
     },
 
     evidence: async (_, folder, { pid, generation }) => {

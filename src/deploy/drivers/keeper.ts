@@ -14,15 +14,16 @@ import type { Readable, Writable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Stage5Error } from '../../base/errors.ts'
 import { findTool } from '../../host/run.ts'
+import { signalProcess } from '../../host/processes.ts'
 import { monotonicMs } from '../../host/clock.ts'
 import { bootId } from '../../host/temp.ts'
 import { writeWhole } from '../../host/whole-file.ts'
+import { CONSOLE_HEAD, CONSOLE_TAIL } from './running.ts'
 import type { GuestFolder } from './folder.ts'
 import { OWN_DATA } from './snapshot.ts'
 
-/** Bytes of a console that are cut, and what is left of its end. */
+/** Bytes of a console that are cut. */
 const CONSOLE_MOST = 16_777_216
-const CONSOLE_KEPT = 4_194_304
 
 /** `gen/<generation>/run BOOT-ID` is the guest until it ends; it is replaced by it with `exec`. */
 const KEEPER = `#!/bin/sh
@@ -45,8 +46,8 @@ pause=0
 cut_console() {
   while sleep 20 && kill -0 "$1" 2>/dev/null; do
     [ "$(stat -c %s run/console.log 2>/dev/null || echo 0)" -gt ${CONSOLE_MOST} ] || continue
-    [ -e run/console.head ] || { head -c 1048576 run/console.log >run/.head.new && mv run/.head.new run/console.head; }
-    tail -c ${CONSOLE_KEPT} run/console.log >run/.tail.new && mv run/.tail.new run/console.tail || continue
+    [ -e run/console.head ] || { head -c ${CONSOLE_HEAD} run/console.log >run/.head.new && mv run/.head.new run/console.head; }
+    tail -c ${CONSOLE_TAIL} run/console.log >run/.tail.new && mv run/.tail.new run/console.tail || continue
     : >run/console.log
     cat run/console.tail >>run/console.log
     # Whoever read the log while it was empty finds the end here.
@@ -216,7 +217,7 @@ export async function holdOff(
         })
     }
   } catch (error) {
-    if (child.pid !== undefined && child.exitCode === null) killGroup(child.pid, 'SIGKILL')
+    if (child.pid !== undefined && child.exitCode === null) signalProcess(-child.pid, 'SIGKILL')
     leave()
     await rm(folder.file('stopped'), { force: true })
     await startKeeper(folder)
@@ -273,15 +274,7 @@ const NOTED_STEPS = 20
 
 /** It leads a process group of its own. */
 function kill(started: Started, signal: NodeJS.Signals): void {
-  if (lives(started)) killGroup(started.pid, signal)
-}
-
-function killGroup(pid: number, signal: NodeJS.Signals): void {
-  try {
-    process.kill(-pid, signal)
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error
-  }
+  if (lives(started)) signalProcess(-started.pid, signal)
 }
 
 /** Waits until the keeper has started what the pointers say. @returns undefined when that did not happen in time */

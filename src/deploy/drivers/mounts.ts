@@ -3,6 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Stage5Error } from '../../base/errors.ts'
 import { monotonicMs } from '../../host/clock.ts'
+import { signalProcess } from '../../host/processes.ts'
 import type { GuestFolder } from './folder.ts'
 
 /** Name of a guest's overlays in the tables of mounts: no other guest of this machine has it. @param id its machine-id */
@@ -62,15 +63,7 @@ export async function endLiving(folder: GuestFolder): Promise<void> {
       throw new Stage5Error('S5_TOOL_FAILED', `${folder.name}: process ${living.join(', ')} does not end`, {
         data: { pids: living },
       })
-    for (const pid of living) end(pid)
+    for (const pid of living) signalProcess(pid, 'SIGKILL')
     await sleep(STEP_MS)
-  }
-}
-
-function end(pid: number): void {
-  try {
-    process.kill(pid, 'SIGKILL')
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error
   }
 }

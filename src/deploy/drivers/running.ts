@@ -2,9 +2,9 @@
 import { open } from 'node:fs/promises'
 import type { GuestFolder } from './folder.ts'
 
-/** The init names base and start in its first lines; kernels are talkative before. */
-const HEAD = 1_048_576
-const TAIL = 4_194_304
+/** Bytes of a console that are kept when it is cut. The init names base and start in its first lines; kernels are talkative before. */
+export const CONSOLE_HEAD = 1_048_576
+export const CONSOLE_TAIL = 4_194_304
 
 export function imageLine({ id, version }: { readonly id: string; readonly version: string }): string {
   return `${id} ${version}`
@@ -13,8 +13,8 @@ export function imageLine({ id, version }: { readonly id: string; readonly versi
 /** The beginning of the console since the guest started. */
 export async function consoleHead(folder: GuestFolder): Promise<string> {
   return (
-    (await part(folder, 'console.head', HEAD, false)) ??
-    (await part(folder, 'console.log', HEAD, false)) ??
+    (await part(folder, 'console.head', CONSOLE_HEAD, false)) ??
+    (await part(folder, 'console.log', CONSOLE_HEAD, false)) ??
     ''
   )
 }
@@ -24,8 +24,8 @@ export async function consoleHead(folder: GuestFolder): Promise<string> {
  * end stands in `console.tail`, from before the log is emptied until a second after it is filled again.
  */
 export async function consoleTail(folder: GuestFolder): Promise<string | undefined> {
-  const shown = await part(folder, 'console.log', TAIL, true)
-  const cut = await part(folder, 'console.tail', TAIL, true)
+  const shown = await part(folder, 'console.log', CONSOLE_TAIL, true)
+  const cut = await part(folder, 'console.tail', CONSOLE_TAIL, true)
   return shown === undefined ? cut : (cut ?? '') + shown
 }
 
@@ -33,7 +33,7 @@ const FAILURE = /stage5: cannot boot: .*|Kernel panic - .*/
 
 /** Why a trial used up its starts: what its last console says of it, and how its program ended. */
 export async function whyFallen(folder: GuestFolder, generation: string): Promise<string> {
-  const shown = (await part(folder, 'fallen.log', TAIL, true)) ?? ''
+  const shown = (await part(folder, 'fallen.log', CONSOLE_TAIL, true)) ?? ''
   const last = shown.trimEnd().split('\n').at(-1)?.trim() ?? ''
   const said = FAILURE.exec(shown)?.[0] ?? last
   const ends = folder.read('run/ends').split('\n')
