@@ -10,6 +10,7 @@ import type { Fetcher } from '../host/fetch.ts'
 import type { Repository } from '../repo/repository.ts'
 import type { Listed, ListDirectory, ReadFile } from '../resolve/project.ts'
 import { now } from '../host/clock.ts'
+import type { Home } from '../store/home.ts'
 import type { Store } from '../store/store.ts'
 
 export interface WorldOptions {
@@ -71,6 +72,7 @@ export function openWorld(options: WorldOptions, report: Report, signal: AbortSi
     const byName = new Map(found.flatMap((listed) => listed ?? []).map((one) => [one.name, one]))
     return found.every((listed) => listed === undefined) ? undefined : [...byName.values()]
   }
+  let home: Promise<Home> | undefined
   let store: Promise<Store> | undefined
   let fetcher: Fetcher | undefined
   const repositories = new Map<string, Promise<Repository>>()
@@ -82,18 +84,29 @@ export function openWorld(options: WorldOptions, report: Report, signal: AbortSi
 
   async function openIt(): Promise<Store> {
     const { openStore } = await import('../store/store.ts')
+    return await openStore(options.store ?? storePath(), { home: await openTheHome() })
+  }
+
+  function openTheHome(): Promise<Home> {
+    home ??= openHome()
+    return home
+  }
+
+  /** What repositories keep lies beside the objects, of which they need none. */
+  async function openHome(): Promise<Home> {
+    const { openHome: open } = await import('../store/home.ts')
     const path = options.store ?? storePath()
     await mkdir(path, { recursive: true, mode: 0o700 })
-    return await openStore(path)
+    return await open(path)
   }
 
   async function openRepository(name: string): Promise<Repository> {
     const { loadRepository } = await import('../resolve/load-repository.ts')
     const spec = await loadRepository(name, read, list, locate)
-    const opened = await openTheStore()
+    const { downloads } = await openTheHome()
     const { openFetcher } = await import('../host/fetch.ts')
     fetcher ??= openFetcher({ offline: options.offline, report })
-    const repositoryWorld = { fetcher, directory: join(opened.downloads, name), now: () => now(), report }
+    const repositoryWorld = { fetcher, directory: join(downloads, name), now: () => now(), report }
     const open = await OPENERS[spec.kind]()
     return open(spec, repositoryWorld)
   }
@@ -116,6 +129,8 @@ export function openWorld(options: WorldOptions, report: Report, signal: AbortSi
     [Symbol.asyncDispose]: async () => {
       const opened = await store?.catch(() => undefined)
       await opened?.[Symbol.asyncDispose]()
+      const held = await home?.catch(() => undefined)
+      held?.[Symbol.dispose]()
     },
   }
 }

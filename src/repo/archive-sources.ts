@@ -5,8 +5,9 @@ import { digestOf, hexOf } from '../base/digest.ts'
 import { Stage5Error } from '../base/errors.ts'
 import type { Report } from '../base/events.ts'
 import type { RepositorySpec } from '../resolve/profile.ts'
-import { keyringsOf, readAptConfiguration } from './apt-configuration.ts'
+import { readAptConfiguration } from './apt-configuration.ts'
 import type { Keyrings } from './keyring.ts'
+import { keyringsOf } from './keyrings-of.ts'
 
 /** One suite at one address. */
 export interface ArchiveAddress {

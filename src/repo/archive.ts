@@ -17,7 +17,8 @@ import { archivesOf, type ArchiveAddress } from './archive-sources.ts'
 import { keepOnly, keepWhole, readIfThere } from './cache-files.ts'
 import { CACHE_FORMAT, parseIndexCache, printIndexCache } from './index-cache.ts'
 import { indexPathProblem, joinAddress } from './index-path.ts'
-import { collector, firstFound, listedIndexes, readIndex, type ListedIndex } from './packages-index.ts'
+import { firstFound } from './first-found.ts'
+import { collector, listedIndexes, readIndex, type ListedIndex } from './packages-index.ts'
 import type { Repository } from './repository.ts'
 
 /** What repositories need of the world. */

@@ -4,11 +4,9 @@ import { digestOf, hexOf, type Digest } from '../base/digest.ts'
 import { isStage5Error, Stage5Error } from '../base/errors.ts'
 import { parseGentooIndex, type GentooIndex } from '../format/gentoo-index.ts'
 import { refused } from '../format/release.ts'
-import { compressionOf, decompress } from '../host/decompress.ts'
 import { localPath, type Fetcher, type Validators } from '../host/fetch.ts'
 import { archOfGentoo } from '../pkg/ebuild-package.ts'
 import { gentooHeaderOf, type GentooHeader } from '../pkg/gentoo-header.ts'
-import { asIndexError } from './accepted-release.ts'
 import type { BinhostSource } from './binhost-sources.ts'
 import { keepOnly, keepWhole, readIfThere } from './cache-files.ts'
 
@@ -182,6 +180,7 @@ async function fetchIndex(
 
 /** By its first bytes: servers that label a file as encoded have it decoded already. */
 async function decompressed(bytes: Uint8Array, name: string, signal: AbortSignal): Promise<Uint8Array> {
+  const { compressionOf, decompress } = await import('../host/decompress.ts')
   const kind = compressionOf(bytes)
   if (kind === 'none') return bytes
   const chunks: Uint8Array[] = []
@@ -192,6 +191,7 @@ async function decompressed(bytes: Uint8Array, name: string, signal: AbortSignal
     for await (const chunk of decompress(whole(), kind, { file: name, bytes: MAX_INDEX }, signal))
       chunks.push(chunk)
   } catch (error) {
+    const { asIndexError } = await import('./accepted-release.ts')
     throw asIndexError(name, error)
   }
   return Buffer.concat(chunks)

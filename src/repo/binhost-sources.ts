@@ -4,13 +4,12 @@ import { dirname, join, resolve } from 'node:path'
 import { digestOf, hexOf } from '../base/digest.ts'
 import { isStage5Error, Stage5Error } from '../base/errors.ts'
 import type { Report } from '../base/events.ts'
-import { type Binrepo, binhostsOfVariable, parseBinrepos } from '../format/binrepos.ts'
-import { readMakeConf } from '../format/make-conf.ts'
+import type { Binrepo } from '../format/binrepos.ts'
 import { localPath } from '../host/fetch.ts'
 import { parseEbuildAtom } from '../pkg/ebuild-atom.ts'
 import type { Atom } from '../pkg/package.ts'
 import type { GentooSpec, RepositorySpec } from '../resolve/profile.ts'
-import { keyringsOf } from './apt-configuration.ts'
+import { keyringsOf } from './keyrings-of.ts'
 import type { SignaturePolicy, Trust } from './package-trust.ts'
 
 export interface BinhostSource {
@@ -100,6 +99,7 @@ async function fromPortage(
       hint: `correct config: in ${spec.file}, or list the binhosts there under binhosts:`,
       data: { file: own },
     })
+  const { binhostsOfVariable, parseBinrepos } = await import('../format/binrepos.ts')
   const { repositories, problems } = parseBinrepos(files, {
     EPREFIX: '',
     EROOT: '/',
@@ -133,6 +133,7 @@ async function fromPortage(
 /** Of make.conf, which is a file or a folder. */
 async function variablesOf(config: string): Promise<ReadonlyMap<string, string>> {
   const files = await configFiles(join(config, 'make.conf'))
+  const { readMakeConf } = await import('../format/make-conf.ts')
   return readMakeConf(files.map(({ text }) => text))
 }
 

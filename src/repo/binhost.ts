@@ -17,9 +17,9 @@ import { type AcceptedIndex, acceptIndex, type IndexContext, packageBases } from
 import { packagesOf } from './binhost-packages.ts'
 import { type BinhostSource, binhostSources } from './binhost-sources.ts'
 import { keepWhole, readIfThere } from './cache-files.ts'
+import { firstFound } from './first-found.ts'
 import { indexPathProblem, joinAddress } from './index-path.ts'
 import type { SignaturePolicy } from './package-trust.ts'
-import { firstFound } from './packages-index.ts'
 import type { Repository } from './repository.ts'
 
 const MAX_PACKAGE = 64 * 2 ** 30

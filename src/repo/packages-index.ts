@@ -11,6 +11,7 @@ import { decompress, type Compression } from '../host/decompress.ts'
 import type { Fetcher } from '../host/fetch.ts'
 import { asIndexError, type AcceptedRelease } from './accepted-release.ts'
 import { suiteAddress, type ArchiveAddress } from './archive-sources.ts'
+import { firstFound } from './first-found.ts'
 import { indexPathProblem, joinAddress } from './index-path.ts'
 import { packageOfRow, rowOf, type IndexRow } from './index-cache.ts'
 
@@ -132,21 +133,6 @@ async function decompressed(
     throw asIndexError(name, error)
   }
   return chunks.length === 1 ? (chunks[0] as Uint8Array) : Buffer.concat(chunks)
-}
-
-/** Tries addresses in turn; only a server's "not there" leads to the next. */
-export async function firstFound<T>(
-  addresses: readonly string[],
-  attempt: (address: string) => Promise<T>,
-): Promise<T> {
-  for (const [index, address] of addresses.entries())
-    try {
-      return await attempt(address)
-    } catch (error) {
-      const isAbsent = isStage5Error(error, 'S5_FETCH_FAILED') && error.data['status'] === 404
-      if (!isAbsent || index === addresses.length - 1) throw error
-    }
-  throw new RangeError('no address to try')
 }
 
 /** Collects usable entries of several indexes; of one build listed twice the first counts. */

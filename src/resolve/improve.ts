@@ -116,6 +116,7 @@ function openPurse(problem: Problem): Purse {
         conflicts: conflicts - problem.conflicts,
         decisions: decisions - problem.decisions,
         wishes: false,
+        proof: false,
       })
       isEmpty = outcome.status === 'budget'
       return outcome

@@ -14,19 +14,19 @@
  * A transaction is written into staging, made durable, and renamed into segments: so an object that is visible is
  * whole, and one that was acknowledged stays. Only records and refs keep objects from being collected.
  */
-import { mkdirSync, readdirSync } from 'node:fs'
-import { join } from 'node:path'
 import { type Digest, digestOf } from '../base/digest.ts'
 import { Stage5Error } from '../base/errors.ts'
-import { type Disk, diskError, realDisk } from '../host/disk.ts'
-import { type LockOptions, takeLock } from '../host/lock.ts'
+import { diskError, realDisk } from '../host/disk.ts'
+import type { LockOptions } from '../host/lock.ts'
 import type { Memo } from '../stage/stage.ts'
 import type { Contents } from '../tree/contents.ts'
+import { encodeTree, treeDigest } from '../tree/text.ts'
 import type { FileInode, Tree } from '../tree/tree.ts'
 import type { Unpacked } from '../tree/unpacked.ts'
 import { createBatch } from './batch.ts'
 import { openCatalog, type Place } from './catalog.ts'
 import { type Collected, type CollectOptions, collectSegments, sweepStaging } from './collect.ts'
+import { type Home, type HomeOptions, openHome } from './home.ts'
 import { type Links, openLinks } from './links.ts'
 import * as records from './records.ts'
 import { openRefs } from './refs.ts'
@@ -39,7 +39,6 @@ export type { Collected, CollectOptions } from './collect.ts'
 export type { Transaction } from './transaction.ts'
 export type { Problem } from './verify.ts'
 
-const VERSION = 1
 /** Small objects and records that wait in one transaction before `write` publishes them by itself. */
 const BATCH_BYTES = 64 * 1024 * 1024
 
@@ -92,6 +91,8 @@ export interface Store extends Contents, AsyncDisposable {
   setUnpacked(key: Digest, value: Unpacked): Promise<void>
   /** @returns `treeDigest(tree)` */
   saveTree(tree: Tree): Promise<Digest>
+  /** The canonical text of a tree: what was saved, else made anew. */
+  treeText(tree: Tree): Promise<Uint8Array>
   /** @throws S5_STORE_DAMAGED when the tree or one of its contents is not here */
   loadTree(tree: Digest): Promise<Tree>
   /** A file of exactly this content and metadata that may be hard-linked and must not be written to. */
@@ -115,8 +116,9 @@ export interface CollectHow extends CollectOptions, LockOptions {
   readonly alone?: () => void
 }
 
-export interface StoreOptions extends LockOptions {
-  readonly disk?: Disk
+export interface StoreOptions extends HomeOptions {
+  /** Of the same path, opened before: the store then lets go of it. */
+  readonly home?: Home
 }
 
 /**
@@ -127,15 +129,8 @@ export interface StoreOptions extends LockOptions {
  */
 export async function openStore(path: string, options: StoreOptions = {}): Promise<Store> {
   const disk = options.disk ?? realDisk
-  const root = join(path, `v${VERSION}`)
-  prepare(path, root)
-  const lock = await takeLock(join(root, 'lock'), 'shared', { waitMs: 60_000, ...options })
-  try {
-    await sweepIfAlone()
-  } catch (error) {
-    lock[Symbol.dispose]()
-    throw error
-  }
+  const home = options.home ?? (await openHome(path, options))
+  const { root, lock } = home
   const live = new Set<Transaction>()
   let isCollecting = false
   const catalog = openCatalog(root, disk)
@@ -158,19 +153,6 @@ export async function openStore(path: string, options: StoreOptions = {}): Promi
     return transaction
   }
 
-  /** Staging of others is only known to be rubbish while nobody else has the store open. */
-  async function sweepIfAlone(): Promise<void> {
-    if (readdirSync(join(root, 'staging')).length === 0) return
-    try {
-      await lock.change('exclusive')
-    } catch (error) {
-      if (error instanceof Stage5Error && error.code === 'S5_LOCK_BUSY') return
-      throw error
-    }
-    sweepStaging(root, disk)
-    await lock.change('shared', { waitMs: 60_000 })
-  }
-
   function readSync(content: Digest): Uint8Array {
     return batch.peek('object', content.slice(7)) ?? catalog.readSync(content)
   }
@@ -178,7 +160,7 @@ export async function openStore(path: string, options: StoreOptions = {}): Promi
   let isOpen = true
   return {
     path: root,
-    downloads: join(root, 'downloads'),
+    downloads: home.downloads,
     has: access.has,
     locate: catalog.locate,
     readSync,
@@ -222,6 +204,7 @@ export async function openStore(path: string, options: StoreOptions = {}): Promi
       await batch.flush()
     },
     saveTree: async (tree) => records.putTree(access, tree),
+    treeText: async (tree) => access.get('tree', records.keyOf(treeDigest(tree))) ?? encodeTree(tree).bytes,
     loadTree: async (digest) => {
       let tree = records.getTree(access, digest)
       if (!tree) {
@@ -271,7 +254,7 @@ export async function openStore(path: string, options: StoreOptions = {}): Promi
       await batch.flush().catch(() => {})
       await batch[Symbol.asyncDispose]()
       catalog[Symbol.dispose]()
-      lock[Symbol.dispose]()
+      home[Symbol.dispose]()
     },
   }
 
@@ -295,25 +278,5 @@ export async function openStore(path: string, options: StoreOptions = {}): Promi
       count[`${what}Bytes`] += size
     }
     return { segments: catalog.segments().good.length, ...count }
-  }
-}
-
-/** @throws S5_STORE_VERSION */
-function prepare(path: string, root: string): void {
-  try {
-    mkdirSync(path, { recursive: true, mode: 0o700 })
-    for (const name of readdirSync(path)) {
-      const version = /^v(\d+)$/.exec(name)
-      if (version && Number(version[1]) > VERSION)
-        throw new Stage5Error(
-          'S5_STORE_VERSION',
-          `${path}: expected a store of version ${VERSION}, found version ${version[1]}`,
-        )
-    }
-    mkdirSync(root, { recursive: true, mode: 0o700 })
-    for (const name of ['segments', 'staging', 'refs', 'downloads'])
-      mkdirSync(join(root, name), { recursive: true, mode: 0o700 })
-  } catch (error) {
-    throw diskError(error, path)
   }
 }

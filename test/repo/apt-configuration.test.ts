@@ -4,7 +4,8 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { test, type TestContext } from 'node:test'
-import { keyringsOf, readAptConfiguration } from '../../src/repo/apt-configuration.ts'
+import { readAptConfiguration } from '../../src/repo/apt-configuration.ts'
+import { keyringsOf } from '../../src/repo/keyrings-of.ts'
 
 const signal = new AbortController().signal
 const FINGERPRINT = '0123456789ABCDEF0123456789ABCDEF01234567'

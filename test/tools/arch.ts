@@ -2,11 +2,13 @@
 import { globSync, readFileSync } from 'node:fs'
 import { dirname, join, normalize } from 'node:path'
 
-const PURE_BUILTINS = new Set(['node:crypto', 'node:zlib', 'node:util', 'node:buffer', 'node:assert/strict'])
+const PURE_BUILTINS = new Set(
+  ['crypto', 'zlib', 'util', 'buffer', 'assert/strict', 'module'].map((name) => `node:${name}`),
+)
 const HIDDEN_EFFECTS =
   /\b(?:Date\.now|new Date\(\)|Math\.random|process\.|console\.\w+\(|setTimeout|setInterval|fetch\(|localeCompare|toLocale\w+)/
 const IMPORT =
-  /^(?:import|export)\b.* from '([^']+)'|^\} from '([^']+)'|^import '([^']+)'|\bimport\('([^']+)'\)/
+  /^(?:import|export)\b.* from '([^']+)'|^\} from '([^']+)'|^import '([^']+)'|\b(?:import|require)\('([^']+)'\)/
 
 /** Rows of the table whose header begins with `first`. */
 function table(text: string, first: string): string[][] {

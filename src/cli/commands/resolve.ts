@@ -4,7 +4,6 @@ import { dirname, join, resolve as resolvePath } from 'node:path'
 import type { Json } from '../../base/json.ts'
 import { Stage5Error } from '../../base/errors.ts'
 import { loadProfile } from '../../resolve/load-profile.ts'
-import { universeJson } from '../../resolve/universe-dump.ts'
 import { type Universe, universeOf, universeOfProfile, withRequests } from '../../resolve/universe.ts'
 import { answerUniverse, invalidAnswer } from '../../resolve/universe-answer.ts'
 import { type Command, listOption, type Result, textOption } from '../command.ts'
@@ -50,6 +49,7 @@ export const resolve: Command = {
     if (path === undefined) {
       const universe = await ofProfile(world, name as string, indexes, words.arguments)
       if (dumped === undefined) return answered(universe)
+      const { universeJson } = await import('../../resolve/universe-dump.ts')
       const data = universeJson(universe.input, universe.indexes)
       return { data, text: `${JSON.stringify(data, null, 2)}\n` }
     }
