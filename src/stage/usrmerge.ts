@@ -71,10 +71,9 @@ function mustMove(tree: Tree, from: TreePath, to: TreePath): boolean {
 
 /** The path after the move. */
 function after(path: TreePath, moves: Moves): TreePath {
-  for (let head = path; head !== ''; head = parentOf(head)) {
-    const to = moves.get(head)
-    if (to !== undefined) return to + path.slice(head.length)
-  }
+  for (const [from, to] of moves)
+    if (path.startsWith(from) && (path.length === from.length || path.charCodeAt(from.length) === 47))
+      return to + path.slice(from.length)
   return path
 }
 

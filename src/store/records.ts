@@ -1,8 +1,8 @@
 /** Trees, roots and unpacked packages as records, and back. */
 import { hash } from 'node:crypto'
-import { type Digest, digestOf } from '../base/digest.ts'
+import type { Digest } from '../base/digest.ts'
 import type { Removed, Root } from '../tree/root.ts'
-import { parseTree, printTree } from '../tree/text.ts'
+import { decodeTree, encodeTree } from '../tree/text.ts'
 import type { Tree } from '../tree/tree.ts'
 import type { Unpacked } from '../tree/unpacked.ts'
 import type { Kind } from './segment.ts'
@@ -26,9 +26,8 @@ export function keyOfText(text: string): string {
 
 /** @returns the digest of the canonical text */
 export function putTree(records: RecordAccess, tree: Tree): Digest {
-  const text = Buffer.from(printTree(tree), 'latin1')
-  const digest = digestOf(text)
-  records.put('tree', keyOf(digest), text)
+  const { bytes, digest } = encodeTree(tree)
+  records.put('tree', keyOf(digest), bytes)
   return digest
 }
 
@@ -36,7 +35,7 @@ export function putTree(records: RecordAccess, tree: Tree): Digest {
 export function getTree(records: RecordAccess, digest: Digest): Tree | undefined {
   const text = records.get('tree', keyOf(digest))
   if (text === undefined) return undefined
-  const tree = parseTree(text.toString('latin1'))
+  const tree = decodeTree(text, digest)
   for (const inode of tree.inodes) if (inode.type === 'file' && !records.has(inode.content)) return undefined
   return tree
 }

@@ -20,6 +20,7 @@ import { diskError, realDisk } from '../host/disk.ts'
 import type { LockOptions } from '../host/lock.ts'
 import type { Memo } from '../stage/stage.ts'
 import type { Contents } from '../tree/contents.ts'
+import { encodeTree, treeDigest } from '../tree/text.ts'
 import type { FileInode, Tree } from '../tree/tree.ts'
 import type { Unpacked } from '../tree/unpacked.ts'
 import { createBatch } from './batch.ts'
@@ -90,6 +91,8 @@ export interface Store extends Contents, AsyncDisposable {
   setUnpacked(key: Digest, value: Unpacked): Promise<void>
   /** @returns `treeDigest(tree)` */
   saveTree(tree: Tree): Promise<Digest>
+  /** The canonical text of a tree: what was saved, else made anew. */
+  treeText(tree: Tree): Promise<Uint8Array>
   /** @throws S5_STORE_DAMAGED when the tree or one of its contents is not here */
   loadTree(tree: Digest): Promise<Tree>
   /** A file of exactly this content and metadata that may be hard-linked and must not be written to. */
@@ -201,6 +204,7 @@ export async function openStore(path: string, options: StoreOptions = {}): Promi
       await batch.flush()
     },
     saveTree: async (tree) => records.putTree(access, tree),
+    treeText: async (tree) => access.get('tree', records.keyOf(treeDigest(tree))) ?? encodeTree(tree).bytes,
     loadTree: async (digest) => {
       let tree = records.getTree(access, digest)
       if (!tree) {

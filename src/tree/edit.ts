@@ -1,5 +1,5 @@
 /** Add, replace and take away entries of a tree. */
-import { selectNames } from './select.ts'
+import { compact } from './select.ts'
 import {
   addParents,
   comparePaths,
@@ -66,11 +66,18 @@ function placeOf({ names }: Tree, path: TreePath): { readonly start: number; rea
 
 /** The tree without these paths and everything below them. Paths that do not exist are no error. */
 export function withoutPaths(tree: Tree, paths: Iterable<TreePath>): Tree {
-  const gone = new Set(paths)
-  return selectNames(tree, ({ path }) => {
-    if (gone.has(path)) return false
-    for (let slash = path.indexOf('/'); slash >= 0; slash = path.indexOf('/', slash + 1))
-      if (gone.has(path.slice(0, slash))) return false
-    return true
-  })
+  const { names } = tree
+  const gone = new Set<Name>()
+  for (const path of paths) {
+    const at = indexOf(tree, path)
+    if (path === '' || at < 0) continue
+    gone.add(names[at] as Name)
+    for (let next = at + 1; names[next]?.path.startsWith(`${path}/`) === true; next++)
+      gone.add(names[next] as Name)
+  }
+  if (gone.size === 0) return tree
+  return compact(
+    tree.inodes,
+    names.filter((name) => !gone.has(name)),
+  )
 }

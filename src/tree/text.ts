@@ -6,6 +6,7 @@
  * devices `MAJOR MINOR`; `h INODE OWNER /PATH` is one more name of an inode, by its number in order of first use;
  * `x NAME VALUE` (value in hex) follows the inode it belongs to. Bytes outside 0x21–0x7e and `\` are written `\xNN`.
  */
+import { bufferOf } from '../base/bytes.ts'
 import { digestOf, type Digest } from '../base/digest.ts'
 import { Stage5Error } from '../base/errors.ts'
 import type { Inode, Name, Tree, Xattr } from './tree.ts'
@@ -135,7 +136,28 @@ function damaged(message: string): Stage5Error {
   return new Stage5Error('S5_STORE_DAMAGED', `tree text: ${message}`)
 }
 
+/** A tree never changes, so its text is hashed once. */
+const digests = new WeakMap<Tree, Digest>()
+
 /** The identity of a tree: digest of its canonical text. */
 export function treeDigest(tree: Tree): Digest {
-  return digestOf(printTree(tree))
+  return digests.get(tree) ?? encodeTree(tree).digest
+}
+
+/** The canonical text as bytes, and its digest. */
+export function encodeTree(tree: Tree): { readonly bytes: Uint8Array; readonly digest: Digest } {
+  const bytes = Buffer.from(printTree(tree), 'latin1')
+  const digest = digestOf(bytes)
+  digests.set(tree, digest)
+  return { bytes, digest }
+}
+
+/**
+ * The tree of a canonical text that is known by its digest.
+ * @throws S5_STORE_DAMAGED as `parseTree` does
+ */
+export function decodeTree(bytes: Uint8Array, digest: Digest): Tree {
+  const tree = parseTree(bufferOf(bytes).toString('latin1'))
+  digests.set(tree, digest)
+  return tree
 }

@@ -113,9 +113,12 @@ export function joinPath(directory: TreePath, name: string): TreePath {
 export function treeOf(entries: Iterable<Entry>): Tree {
   const byPath = new Map<TreePath, Entry>()
   for (const entry of entries) byPath.set(entry.path, entry)
-  addParents(byPath)
   if (!byPath.has('')) byPath.set('', { path: '', owner: '', inode: plainDirectory() })
-  const sorted = [...byPath.values()].sort((a, b) => comparePaths(a.path, b.path))
+  let sorted = inOrder(byPath)
+  if (!hasParents(sorted)) {
+    addParents(byPath)
+    sorted = inOrder(byPath)
+  }
   const numbers = new Map<Inode, number>()
   const inodes: Inode[] = []
   const names = sorted.map(({ path, owner, inode }) => {
@@ -127,6 +130,25 @@ export function treeOf(entries: Iterable<Entry>): Tree {
     return { path, inode: number, owner }
   })
   return { inodes, names }
+}
+
+function inOrder(byPath: ReadonlyMap<TreePath, Entry>): readonly Entry[] {
+  return [...byPath.values()].sort((a, b) => comparePaths(a.path, b.path))
+}
+
+/** Whether the directory of each name stands before it; told without looking a path up. */
+function hasParents(sorted: readonly Entry[]): boolean {
+  const open: TreePath[] = []
+  for (const { path } of sorted) {
+    const length = Math.max(0, path.lastIndexOf('/'))
+    if (path !== '') {
+      while (open.length > 0 && (open.at(-1) as TreePath).length > length) open.pop()
+      const top = open.at(-1)
+      if (top?.length !== length || !path.startsWith(top)) return false
+    }
+    open.push(path)
+  }
+  return true
 }
 
 function plainDirectory(): DirInode {
