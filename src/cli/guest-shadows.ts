@@ -241,28 +241,31 @@ function lineOf({ guest }: FoundGuest, shadow: Shadow): string {
 }
 
 /**
- * Takes out of the overlays what the guest only touched and a generation changes, so that the change shows. The caller
- * keeps the guest off meanwhile. Cut off anywhere, it can be done again.
+ * Looks at the overlays of a guest that is to be led to a generation, and with `reset-unmodified` takes out of them what the
+ * guest only touched and the generation changes, so that the change shows. The caller keeps the guest off meanwhile. Cut
+ * off anywhere, it can be done again.
  * @returns what was taken out, as lines
- * @throws S5_ROLLOUT_REFUSED when something of the guest's own would hide a change, unless the generation is an older one;
- * nothing is taken out then
+ * @throws S5_ROLLOUT_REFUSED when what stays would hide a change, unless the generation is an older one; nothing is taken
+ * out then
  */
-export async function resetTouched(
+export async function readyOverlays(
   world: World,
   found: FoundGuest,
   { line, seq, name }: Pick<Generation, 'line' | 'seq' | 'name'>,
+  policy: 'hold' | 'reset-unmodified',
 ): Promise<readonly string[]> {
   mustBeOff(found)
   const before = await runningBase(world, found)
   if (!before || before.name === name || !existsSync(before.directory)) return []
   const { areas } = await guestShadows(world, found, `${line}/g${seq}`)
-  const left = areas.flatMap(({ shadows }) => holding(shadows, 'reset-unmodified'))
+  const left = areas.flatMap(({ shadows }) => holding(shadows, policy))
   if (before.seq < seq)
     refuseHidden(
       found.guest.name,
       name,
       left.map((shadow) => lineOf(found, shadow)),
     )
+  if (policy === 'hold') return []
   for (const { layer, upper, shadows } of areas) {
     const paths = resetting(shadows).map(({ path }) => path)
     if (paths.length > 0) await layer.mend(upper, paths, [], world.signal)

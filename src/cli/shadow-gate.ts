@@ -2,18 +2,19 @@
 import type { DriverGeneration, DriverGuest, GuestDriver, WhileOff } from '../deploy/driver.ts'
 import type { Group } from '../resolve/group.ts'
 import { groupDriver } from './groups.ts'
-import { type Hidden, hiddenChanges, refuseHidden, resetTouched, runningBase } from './guest-shadows.ts'
+import { type Hidden, hiddenChanges, refuseHidden, readyOverlays, runningBase } from './guest-shadows.ts'
 import { type FoundGuest, guestsOf } from './guests.ts'
 import type { World } from './world.ts'
 
 /**
  * The driver of a group. In one that holds, what a guest changed since the rollout began counts too: preparing it for a
- * base that would be hidden throws S5_ROLLOUT_REFUSED. The way back is never held. With `shadows: reset-unmodified` its
- * layers are looked at again, and mended, while it is off to be switched.
+ * base that would be hidden throws S5_ROLLOUT_REFUSED. The way back is never held. Its layers are looked at again, and with
+ * `shadows: reset-unmodified` mended, while it is off to be switched: nothing is written between that look and the switch.
  */
 export function gatedDriver(world: World, group: Group): GuestDriver {
-  if (group.shadows === undefined) return groupDriver(world, group)
-  const driver = groupDriver(world, group, group.shadows === 'hold' ? undefined : resetOf(world, group))
+  const { shadows } = group
+  if (shadows === undefined) return groupDriver(world, group)
+  const driver = groupDriver(world, group, readyOf(world, group, shadows))
   return {
     ...driver,
     prepare: async (guest, generation, signal, data) => {
@@ -24,12 +25,12 @@ export function gatedDriver(world: World, group: Group): GuestDriver {
   }
 }
 
-/** Resets what is only touched, and tells what it did, or why a switch is taken back. */
-function resetOf(world: World, group: Group): WhileOff {
+/** Tells what was reset, or why a switch is taken back. */
+function readyOf(world: World, group: Group, policy: 'hold' | 'reset-unmodified'): WhileOff {
   return async ({ name }, generation, signal) => {
     const say = (text: string): void => world.report({ kind: 'rollout.moved', rollout: '', text })
     try {
-      const lines = await resetTouched({ ...world, signal }, alone(world, group, name), generation)
+      const lines = await readyOverlays({ ...world, signal }, alone(world, group, name), generation, policy)
       for (const line of lines) say(`reset: ${line}`)
     } catch (error) {
       say(`${name} stays as it is: ${error instanceof Error ? error.message : String(error)}`)

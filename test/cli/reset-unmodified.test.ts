@@ -8,9 +8,9 @@ import type { Observed } from '../../src/deploy/driver.ts'
 import { findGuest, generationFor } from '../../src/cli/guests.ts'
 import { loadGroups } from '../../src/cli/groups.ts'
 import { gatedDriver } from '../../src/cli/shadow-gate.ts'
-import { openWorld } from '../../src/cli/world.ts'
+import { openWorld, type World } from '../../src/cli/world.ts'
 import { until } from '../helpers/fd-contract.ts'
-import { missing, openShop } from '../helpers/rs-shop.ts'
+import { missing, openShop, type Shop } from '../helpers/rs-shop.ts'
 
 const FIRST = { edited: 'one', touched: 'one', again: 'one', calm: 'one' }
 const SECOND = { edited: 'two', touched: 'two', again: 'two', calm: 'one' }
@@ -53,6 +53,48 @@ test('a rollout resets what was only touched, names what is the guest’s own, a
   assert.deepEqual(['touched', 'again', 'calm', 'own'].map(kept), [false, false, true, true])
 })
 
+/** The project as a controller sees it, and what that says. */
+function worldOf({ directory }: Shop, told: string[], signal: AbortSignal): World {
+  return openWorld(
+    { directory, offline: true, locked: false, threads: 1, store: join(directory, '.store') },
+    (event) => told.push('text' in event ? event.text : event.kind),
+    signal,
+  )
+}
+
+test('what a guest only touches after it was prepared holds it at the switch, in a group that holds', async (t) => {
+  if (missing !== undefined) return t.skip(`needs ${missing}`)
+  await using shop = await openShop(FIRST, SECOND)
+  const { start, inside, own } = shop
+  shop.group('shadows: hold\n')
+  await start('--generation', 'shop/g1')
+  await inside('echo mine >own')
+  const told: string[] = []
+  await using world = worldOf(shop, told, t.signal)
+  const { group, guest } = findGuest(world, await loadGroups(world), 'shop-1')
+  const driver = gatedDriver(world, group)
+  const [first, second] = [
+    await generationFor(world, group, 'shop/g1'),
+    await generationFor(world, group, 'shop/g2'),
+  ]
+  const runs = (manifest: string) => (seen: Observed) => seen.health === 'pass' && seen.digest === manifest
+  await driver.prepare(guest, second, t.signal)
+  await inside('/bin/busybox touch touched')
+  await assert.rejects(driver.switchTo(guest, second, 1, 3, t.signal), (error) => {
+    assert.ok(isStage5Error(error, 'S5_ROLLOUT_REFUSED'))
+    assert.deepEqual(error.data['hidden'], [`shop-1: ${PLAN}`])
+    return true
+  })
+  assert.deepEqual(told, [`shop-1 stays as it is: shop-1: ${PLAN}`])
+  await until({ driver, guest }, runs(first.manifest), t.signal)
+  await driver.stop(guest, t.signal)
+  await shop.must('guest', 'reset', 'shop-1', '/etc/conf/touched')
+  await driver.switchTo(guest, second, 2, 3, t.signal)
+  await until({ driver, guest }, runs(second.manifest), t.signal)
+  assert.equal(await inside('read -r text <touched; echo $text'), 'two\n')
+  assert.ok(existsSync(own.file('data/conf/upper/etc/conf/own')))
+})
+
 test('what a guest edits after it was prepared takes its switch back, and nothing of it is reset', async (t) => {
   if (missing !== undefined) return t.skip(`needs ${missing}`)
   await using shop = await openShop(FIRST, SECOND)
@@ -61,17 +103,7 @@ test('what a guest edits after it was prepared takes its switch back, and nothin
   await start('--generation', 'shop/g1')
   await inside('/bin/busybox touch touched again')
   const told: string[] = []
-  await using world = openWorld(
-    {
-      directory: shop.directory,
-      offline: true,
-      locked: false,
-      threads: 1,
-      store: join(shop.directory, '.store'),
-    },
-    (event) => told.push('text' in event ? event.text : event.kind),
-    t.signal,
-  )
+  await using world = worldOf(shop, told, t.signal)
   const { group, guest } = findGuest(world, await loadGroups(world), 'shop-1')
   const driver = gatedDriver(world, group)
   const [first, second] = [
