@@ -37,6 +37,9 @@ interface Row {
 const MOST_MEMORY = 512
 
 const HERE = import.meta.dirname
+/** What main.js has a build begin with. */
+const LITTLE = '--max-semi-space-size=8'
+const MALLOC = { MALLOC_ARENA_MAX: '2', MALLOC_MMAP_THRESHOLD_: '131072' }
 const FETCHED = process.env['STAGE5_BENCH_DIR'] ?? resolve(HERE, '../.tmp/bench')
 mkdirSync(FETCHED, { recursive: true })
 const directory = mkdtempSync(join(FETCHED, 'run-'))
@@ -365,7 +368,7 @@ function smallChange(): void {
   rows.push({ work, ours, rival: 'mksquashfs of everything', theirs, aim: 0.02 })
 }
 
-/** In a store that has the contents but no blocks. */
+/** Each with another one of the largest packages changed, in a store that has the contents but no blocks. */
 function variants(): void {
   const one = rows.findLast(({ work }) => work.startsWith('cold squashfs, zstd 3'))?.ours as Cost
   const to = join(directory, 'variant')
@@ -381,8 +384,9 @@ function mksquashfs(folder: string, image: string, level: number): Cost {
 
 function task(name: TaskName, what: Task, store: string): { readonly cost: Cost; readonly counts: Counts } {
   const path = join(directory, 'answer.json')
-  const words = [process.execPath, join(HERE, 'task.ts'), name, JSON.stringify(what)]
-  const environment = { STAGE5_STORE: store, NODE_COMPILE_CACHE: join(FETCHED, 'compile-cache') }
+  const words = [process.execPath, LITTLE, join(HERE, 'task.ts'), name, JSON.stringify(what)]
+  const cache = join(FETCHED, 'compile-cache')
+  const environment = { STAGE5_STORE: store, NODE_COMPILE_CACHE: cache, ...MALLOC }
   const cost = measure(words, { environment, output: path })
   return { cost, counts: JSON.parse(readFileSync(path, 'utf8')) as Counts }
 }

@@ -8,8 +8,9 @@ import { compose, plan } from '../../src/cli/flow.ts'
 import { loadRecipe } from '../../src/cli/recipe.ts'
 import { openWorld, type World } from '../../src/cli/world.ts'
 import { squashfsEmitter } from '../../src/emit/squashfs.ts'
-import { openFileSink } from '../../src/host/file-sink.ts'
+import { type Measured, openFileSink } from '../../src/host/file-sink.ts'
 import { openBlocks } from '../../src/jobs/blocks.ts'
+import { openThreads } from '../../src/jobs/threads.ts'
 import { parseLock, printLock } from '../../src/resolve/lock-text.ts'
 import { checkout } from '../../src/store/checkout.ts'
 import type { Store } from '../../src/store/store.ts'
@@ -71,56 +72,65 @@ async function squashfs(task: Task): Promise<Counts> {
   await using world = openBench()
   const tree = await rootOf(world, task)
   const store = await world.store()
-  const trees = [tree]
-  const owners = ownersBySize(tree)
-  for (let variant = 1; variant < (task.variants ?? 1); variant++)
-    trees.push(await changeOwner(tree, owners[variant] as string, store))
-  if (task.changed) {
-    const limit = bytesOf(tree) / 100
-    const owner = owners.find((name) => bytesOf(tree, name) <= limit) as string
-    trees[0] = await changeOwner(tree, owner, store)
-  }
+  const sizes = sizesOf(tree)
+  // Largest first.
+  const owners = [...sizes.keys()].sort((a, b) => bytes(sizes, b) - bytes(sizes, a) || (a < b ? -1 : 1))
+  const all = [...sizes.values()].reduce((sum, size) => sum + size, 0)
+  const small = owners.find((owner) => bytes(sizes, owner) <= all / 100) as string
+  const first = task.changed ? await changeOwner(tree, small, store) : tree
+  const treeOf = async (variant: number): Promise<Tree> =>
+    variant === 0 ? first : await changeOwner(tree, owners[variant] as string, store)
+  await store.flush()
   const start = performance.now()
-  const { counts, digest } = await emit(task, world, trees)
+  const { counts, digest } = await emit(task, world, treeOf)
   return { ...counts, digest, emitted: (performance.now() - start) / 1000 }
 }
 
 async function emit(
-  { to, level, fresh }: Task,
+  { to, level, fresh, variants = 1 }: Task,
   world: World,
-  trees: readonly Tree[],
+  treeOf: (variant: number) => Promise<Tree>,
 ): Promise<{ counts: Counts; digest: string }> {
   const store = await world.store()
   const cache = fresh ? { get: () => undefined, put: () => undefined } : store.blocks
-  await store.flush()
   await using blocks = openBlocks(cache, store, pLimit(availableParallelism() + 1), world.threads, signal)
-  const all = createHash('sha256')
-  for (const [variant, tree] of trees.entries()) {
-    await using sink = await openFileSink(variant === 0 ? (to as string) : `${to}.${variant}`)
+  await using threads = openThreads(1)
+  const measured: Promise<Measured>[] = []
+  for (let variant = 0; variant < variants; variant++) {
+    const file = variant === 0 ? (to as string) : `${to}.${variant}`
+    await using sink = await openFileSink(file)
     const options = { codec: 'zstd', level: level ?? 15, blockSize: 131072, mtime: 0 } as const
+    const tree = await treeOf(variant)
+    await store.flush()
     await squashfsEmitter.emit(tree, options, { contents: store, blocks, sink, signal })
-    all.update((await sink.finish()).digest)
+    if (variants > 1) {
+      // As a build does where something follows: the next is made while this one is hashed and flushed.
+      await sink.close()
+      const sum = threads.run({ kind: 'measure', input: { file } }, signal) as Promise<Measured>
+      sum.catch(() => undefined)
+      measured.push(sum)
+    } else measured.push(sink.finish())
   }
+  const all = createHash('sha256')
+  for (const { digest } of await Promise.all(measured)) all.update(digest)
   await store.blocks.flush()
   const { misses, hits, bytesCompressed } = blocks.counts
   const counts = { 'blocks compressed': misses, 'blocks known': hits, 'bytes compressed': bytesCompressed }
   return { counts, digest: all.digest('hex') }
 }
 
-function bytesOf(tree: Tree, owner?: string): number {
-  let sum = 0
-  for (const name of tree.names) {
-    const inode = tree.inodes[name.inode]
-    if (inode?.type === 'file' && (owner === undefined || name.owner === owner)) sum += inode.size
+/** Bytes of the files of each owner. */
+function sizesOf(tree: Tree): ReadonlyMap<string, number> {
+  const sizes = new Map<string, number>()
+  for (const { owner, inode: number } of tree.names) {
+    const inode = tree.inodes[number]
+    sizes.set(owner, (sizes.get(owner) ?? 0) + (inode?.type === 'file' ? inode.size : 0))
   }
-  return sum
+  return sizes
 }
 
-/** Largest first. */
-function ownersBySize(tree: Tree): string[] {
-  const owners = [...new Set(tree.names.map(({ owner }) => owner))]
-  const size = new Map(owners.map((owner) => [owner, bytesOf(tree, owner)]))
-  return owners.sort((a, b) => (size.get(b) as number) - (size.get(a) as number) || (a < b ? -1 : 1))
+function bytes(sizes: ReadonlyMap<string, number>, owner: string): number {
+  return sizes.get(owner) as number
 }
 
 /** As if the package had been built anew: each of its files ends in one more byte. */
