@@ -109,7 +109,7 @@ async function emit(
       const sum = threads.run({ kind: 'measure', input: { file } }, signal) as Promise<Measured>
       sum.catch(() => undefined)
       measured.push(sum)
-    } else measured.push(sink.finish())
+    } else measured.push(Promise.resolve(await sink.finish()))
   }
   const all = createHash('sha256')
   for (const { digest } of await Promise.all(measured)) all.update(digest)
