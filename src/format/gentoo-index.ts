@@ -16,6 +16,7 @@ export interface GentooIndex {
   /** PROVIDES of an entry; '' without it. */
   provides(at: number): string
   fields(at: number): GentooFields
+  readonly blocks: Blocks
   /** Entries in their order, each with the number of its first line. */
   entries(): Generator<{ readonly fields: GentooFields; readonly line: number }, void, undefined>
 }
@@ -31,17 +32,18 @@ const COLON = 58
  *
  * A line is split at its first `:`, one blank after it is removed, of a repeated key the last counts, and a line without
  * `:` is passed over, all as Portage does.
+ * @param known `blocks` of an earlier reading of the same bytes, which then need not be searched
  * @throws S5_INDEX_REFUSED `magic`, `version`, `bad-metadata`, `too-long`; `truncated` also for fewer entries than announced
  * @see formats of Portage, getbinpkg.py and binarytree.py
  */
-export function parseGentooIndex(file: string, bytes: Uint8Array): GentooIndex {
+export function parseGentooIndex(file: string, bytes: Uint8Array, known?: Blocks): GentooIndex {
   const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
   const start = buffer.toString('latin1', 0, 512).replace(BYTE_ORDER_MARK, '')
   if (bytes.length === 0) throw refused(file, 'truncated', 'the index is empty')
   if (start.includes('\0') || /^\s*</.test(start) || !/^[A-Z][A-Z0-9_]*:/m.test(start))
     throw refused(file, 'magic', `expected an index of packages, found ${JSON.stringify(start.slice(0, 24))}`)
   if (buffer.at(-1) !== NEWLINE) throw refused(file, 'truncated', 'the index ends inside a line')
-  const blocks = blocksOf(buffer, file)
+  const blocks = known ?? blocksOf(buffer, file)
   const header: GentooFields =
     blocks.count === 0 ? new Map<string, string>() : blockAt(buffer, blocks.rows, 0)
   const version = header.get('VERSION')
@@ -71,6 +73,7 @@ export function parseGentooIndex(file: string, bytes: Uint8Array): GentooIndex {
     cpv: (at) => line(rows[(at + 1) * WIDTH + CPV] as number),
     provides: (at) => line(rows[(at + 1) * WIDTH + PROVIDES] as number),
     fields,
+    blocks,
     *entries() {
       for (let at = 0; at < size; at++)
         yield { fields: fields(at), line: rows[(at + 1) * WIDTH + LINE] as number }
@@ -99,7 +102,8 @@ const CPV = 3
 const PROVIDES = 4
 const WIDTH = 5
 
-interface Blocks {
+/** Where the header and the entries of an index stand; of use with exactly its bytes. */
+export interface Blocks {
   readonly rows: Uint32Array
   readonly count: number
 }
@@ -114,7 +118,7 @@ function blocksOf(bytes: Buffer, file: string): Blocks {
   for (;;) {
     for (let byte = bytes[at] as number; at < length && byte <= 32; byte = bytes[++at] as number)
       if (byte === NEWLINE) line++
-    if (at >= length) return { rows, count }
+    if (at >= length) return { rows: rows.subarray(0, count * WIDTH), count }
     if ((count + 1) * WIDTH > rows.length) {
       const wider = new Uint32Array(rows.length * 2)
       wider.set(rows)

@@ -8,6 +8,28 @@ export interface EntrySource {
   cpv(at: number): string
   /** Its PROVIDES; '' without it. */
   provides(at: number): string
+  /** Where they are known already. */
+  readonly names?: EntryNames
+}
+
+/** How the entries of one source are named. */
+export interface EntryNames {
+  readonly list: readonly string[]
+  /** By entry the place of its name in `list`, counted from 1; 0 when its CPV has no version. */
+  readonly of: Uint32Array
+}
+
+export function entryNames(source: Pick<EntrySource, 'size' | 'cpv'>): EntryNames {
+  const places = new Map<string, number>()
+  const of = new Uint32Array(source.size)
+  for (let at = 0; at < source.size; at++) {
+    const name = nameIn(source.cpv(at))
+    if (name === '') continue
+    const place = places.get(name) ?? places.size + 1
+    if (place > places.size) places.set(name, place)
+    of[at] = place
+  }
+  return { list: [...places.keys()], of }
 }
 
 /** One entry: the number of its source, and its own. */
@@ -34,16 +56,19 @@ export function listingOf(
   const first = new Map<string, number>()
   const next = new Int32Array(total)
   const odd: Place[] = []
-  for (let index = total - 1, source = sources.length - 1; index >= 0; index--) {
-    while (index < (ends[source] as number) - (sources[source] as EntrySource).size) source--
-    const { at } = placeOf(index)
-    const name = nameIn((sources[source] as EntrySource).cpv(at))
-    if (name === '') {
-      odd.push({ source, at })
-      continue
+  for (const [source, entries] of [...sources.entries()].reverse()) {
+    const { list, of } = entries.names ?? entryNames(entries)
+    const start = (ends[source] as number) - entries.size
+    for (let at = entries.size - 1; at >= 0; at--) {
+      const place = of[at] as number
+      if (place === 0) {
+        odd.push({ source, at })
+        continue
+      }
+      const name = list[place - 1] as string
+      next[start + at] = first.get(name) ?? -1
+      first.set(name, start + at)
     }
-    next[index] = first.get(name) ?? -1
-    first.set(name, index)
   }
   if (odd.length > 0) make(odd.reverse())
   const made = new Map<string, readonly Package[]>()

@@ -9,11 +9,12 @@ import { archOfGentoo } from '../pkg/ebuild-package.ts'
 import { gentooHeaderOf, type GentooHeader } from '../pkg/gentoo-header.ts'
 import type { BinhostSource } from './binhost-sources.ts'
 import { keepOnly, keepWhole, readIfThere } from './cache-files.ts'
+import { indexTableOf, parseIndexTable, printIndexTable, type IndexTable } from './index-table.ts'
 
 export interface AcceptedIndex {
   readonly source: BinhostSource
   readonly header: GentooHeader
-  readonly index: GentooIndex
+  readonly index: GentooIndex & Pick<IndexTable, 'names'>
   /** Of the decompressed index. */
   readonly digest: Digest
   /** Of the decompressed index. */
@@ -56,6 +57,8 @@ interface State {
 
 interface Kept extends State {
   readonly bytes: Uint8Array
+  /** A cache; made again when it is missing. */
+  readonly table: IndexTable | undefined
 }
 
 /** Bytes; formats.md 3.1. */
@@ -86,7 +89,8 @@ export async function acceptIndex(
   const fromCache = fetched === 'unchanged'
   const { file, validators } = fromCache ? (kept as Kept) : fetched
   const bytes = fromCache ? (kept as Kept).bytes : fetched.bytes
-  const index = parseGentooIndex(`${source.label} ${file}`, bytes)
+  const known = fromCache ? (kept as Kept).table : undefined
+  const index = parseGentooIndex(`${source.label} ${file}`, bytes, known?.blocks)
   const header = gentooHeaderOf(index.header)
   checkHeader(source, header, arch)
   const isEmpty = bytes === NO_PACKAGES
@@ -105,23 +109,25 @@ export async function acceptIndex(
     size: bytes.length,
     base: index.header.get('URI') ?? '',
   }
+  const table = known ?? indexTableOf(index)
   return {
     source,
     header,
-    index,
+    index: { ...index, names: table.names },
     digest,
     bytes: bytes.length,
     file,
     fromCache,
     keep: async () => {
+      if (!known && !isEmpty) await keepWhole(tableFile(directory, source, digest), printIndexTable(table))
       // A folder is looked at each time: when that was, nobody asks.
       if (isKept || isEmpty || (isLocal && fromCache)) return
       if (!fromCache) await keepWhole(textFile(directory, source, digest), bytes)
       await keepWhole(stateFile(directory, source), JSON.stringify(state))
-      const name = basename(textFile(directory, source, digest))
+      const names = [textFile, tableFile].map((file) => basename(file(directory, source, digest)))
       await keepOnly(
         join(directory, 'indexes'),
-        (other) => other === name || !other.startsWith(`${source.id}-`),
+        (other) => names.includes(other) || !other.startsWith(`${source.id}-`),
       )
     },
   }
@@ -225,6 +231,10 @@ function textFile(directory: string, { id }: BinhostSource, digest: Digest): str
   return join(directory, 'indexes', `${id}-${hexOf(digest).slice(0, 32)}.packages`)
 }
 
+function tableFile(directory: string, source: BinhostSource, digest: Digest): string {
+  return textFile(directory, source, digest).replace(/packages$/, 'table')
+}
+
 async function stateIn(directory: string, source: BinhostSource): Promise<State | undefined> {
   const bytes = await readIfThere(stateFile(directory, source))
   if (bytes === undefined) return undefined
@@ -240,7 +250,9 @@ async function stateIn(directory: string, source: BinhostSource): Promise<State 
 async function keptIn(directory: string, source: BinhostSource): Promise<Kept | undefined> {
   const state = await stateIn(directory, source)
   const bytes = state && (await readIfThere(textFile(directory, source, state.digest)))
-  return bytes !== undefined && bytes.length === state?.size ? { ...(state as State), bytes } : undefined
+  if (bytes === undefined || bytes.length !== state?.size) return undefined
+  const table = await readIfThere(tableFile(directory, source, state.digest))
+  return { ...state, bytes, table: table && parseIndexTable(table) }
 }
 
 function shown(seconds: number): string {

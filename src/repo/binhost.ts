@@ -28,8 +28,8 @@ const STRENGTH: readonly SignaturePolicy[] = ['off', 'if-present', 'require']
 /**
  * Opens nothing yet.
  *
- * Cache folder: `indexes/` last accepted indexes by address, `packages/` package files by SHA256, `pins/` the SHA256 that
- * was found for what an index lists with weaker sums.
+ * Cache folder: `indexes/` last accepted indexes by address, with where their entries stand, `packages/` package files by
+ * SHA256, `pins/` the SHA256 that was found for what an index lists with weaker sums.
  */
 export function openBinhost(spec: RepositorySpec, world: RepositoryWorld): Repository {
   const report = world.report ?? (() => {})

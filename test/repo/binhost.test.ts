@@ -10,7 +10,9 @@ import { isStage5Error } from '../../src/base/errors.ts'
 import type { Event } from '../../src/base/events.ts'
 import { openFetcher } from '../../src/host/fetch.ts'
 import type { Index, Package } from '../../src/pkg/package.ts'
+import { parseGentooIndex } from '../../src/format/gentoo-index.ts'
 import { openBinhost } from '../../src/repo/binhost.ts'
+import { indexTableOf, parseIndexTable, printIndexTable } from '../../src/repo/index-table.ts'
 import type { Repository } from '../../src/repo/repository.ts'
 import type { Locked } from '../../src/resolve/lock.ts'
 import type { GentooSpec, RepositorySpec } from '../../src/resolve/profile.ts'
@@ -388,6 +390,47 @@ test('a damaged cache of an index is fetched again', async (t) => {
   writeFileSync(join(cache, text), 'VERSION: 0\nTIMESTAMP: 1\n')
   assert.equal((await open(folder, { uri: site.url }).index()).packages.length, 1)
   assert.equal(site.requests.length, 2)
+})
+
+test('where entries stand is kept, and found again when what was kept is damaged', async (t) => {
+  const folder = scratch(t)
+  writeBinhost(join(folder, 'pkgdir'), { packages: [DEMO, OTHER, { cpv: 'app-misc/demo-1.1' }] })
+  const read = async (): Promise<string> => {
+    const index = await open(folder, { uri: join(folder, 'pkgdir') }).index()
+    const names = [...(index.byName?.names() ?? [])]
+    return JSON.stringify([names, index.packages], (_, value: unknown) =>
+      typeof value === 'function' ? undefined : value,
+    )
+  }
+  const first = await read()
+  const cache = join(folder, 'cache/indexes')
+  const file = join(cache, readdirSync(cache).find((name) => name.endsWith('.table')) as string)
+  const kept = readFileSync(file)
+  assert.equal(await read(), first)
+  const flipped = Buffer.from(kept)
+  flipped[kept.length - 20] = (kept.at(-20) as number) ^ 1
+  for (const damaged of [kept.subarray(0, -1), flipped, Buffer.from('{"format":0}\n'), Buffer.alloc(0)]) {
+    writeFileSync(file, damaged)
+    assert.equal(parseIndexTable(damaged), undefined)
+    assert.equal(await read(), first)
+    assert.deepEqual(readFileSync(file), kept)
+  }
+  const bytes = Buffer.from(
+    'VERSION: 0\nTIMESTAMP: 1\n\nCPV: a/b-1\n\nCPV: odd\nUSE: x\n\nCPV: a/b-2-r3\n\nCPV: c/d-1\n',
+  )
+  const index = parseGentooIndex('Packages', bytes)
+  const table = parseIndexTable(Buffer.from(printIndexTable(indexTableOf(index))))
+  assert.deepEqual(
+    [table?.names.list, [...(table?.names.of ?? [])]],
+    [
+      ['a/b', 'c/d'],
+      [1, 0, 1, 2],
+    ],
+  )
+  const again = parseGentooIndex('Packages', bytes, table?.blocks)
+  const entries = (one: typeof index): unknown[] =>
+    [...one.entries()].map(({ fields, line }) => [line, [...fields]])
+  assert.deepEqual(entries(again), entries(index))
 })
 
 test('packages come from the URI of the header, else from beside the index', async (t) => {
