@@ -11,7 +11,7 @@ import { DISK_FORMATS as DISKS } from '../resolve/shape-images.ts'
 import { printTree, treeDigest } from '../tree/text.ts'
 import type { ImageOptions, Job } from './emit-job.ts'
 import { emitKernel, type Kernel, kernelRecord } from './emit-kernel.ts'
-import { emitDisks } from './emit-disk.ts'
+import { emitDisks, emitUki } from './emit-disk.ts'
 import { emitExtension } from './emit-extension.ts'
 import { checkBudget, fitMemory } from './fit-memory.ts'
 import { emitNetboot, emitOneInitrd } from './emit-memory.ts'
@@ -21,6 +21,7 @@ import {
   emitErofs,
   emitSquashfs,
   emitTar,
+  type Base,
   emitVerityOf,
   type Verity,
   verityRecord,
@@ -32,7 +33,7 @@ import { openOutput, type OutputFile, stemOf, sweepOutput } from './output.ts'
 import type { Recipe } from './recipe.ts'
 import { diskUsage, diskUsageText, manifest, packagesText } from './reports.ts'
 import { timed } from './timed.ts'
-import { EXTENSIONS, ON_BASE, type Wanted, wantedImages } from './wanted-images.ts'
+import { EXTENSIONS, ON_BASE, PROVED, type Wanted, wantedImages } from './wanted-images.ts'
 import type { World } from './world.ts'
 
 /** @returns the folder `out/<id>_<version>_<arch>` */
@@ -100,10 +101,10 @@ interface Emitted {
 }
 
 async function emitImages(job: Job, wanted: Wanted, data: readonly DataRecord[]): Promise<Emitted> {
-  const { base, settle } = await emitBase(job, wanted)
+  const { base, runs = [], settle } = await emitBase(job, wanted)
   await job.blocks.endThreads()
   const disks = new Set(DISKS.filter((format) => wanted.has(format)))
-  const verity = base && isProved(wanted) ? await emitVerityOf(job, base) : undefined
+  const verity = base && isProved(wanted) ? await emitVerityOf(job, base, runs) : undefined
   const kernel = job.profile.kernel.wanted
     ? await fitMemory(job, await emitKernel(job, verity?.rootHash), base)
     : undefined
@@ -111,6 +112,7 @@ async function emitImages(job: Job, wanted: Wanted, data: readonly DataRecord[])
   const more = {
     ...(wanted.has('initrd') && { oneInitrd: await emitOneInitrd(job, kernel, base) }),
     ...(wanted.has('netboot') && { netboot: await emitNetboot(job, kernel, base) }),
+    ...(verity && wanted.has('uki') && { uki: await emitUki(job, { base, verity, kernel, data }) }),
     ...(verity &&
       disks.size > 0 &&
       (await emitDisks(job, { base, verity, kernel, data }, disks, diskOptions(wanted)))),
@@ -124,10 +126,7 @@ function diskOptions(wanted: Wanted): ImageOptions {
 }
 
 /** The root as what was asked for. @returns what guests use: what says `base: true`, else squashfs, else erofs */
-async function emitBase(
-  job: Job,
-  wanted: Wanted,
-): Promise<{ readonly base: string | undefined; readonly settle?: () => Promise<void> }> {
+async function emitBase(job: Job, wanted: Wanted): Promise<Partial<Base>> {
   if (wanted.has('dir')) await emitDirectory(job)
   if (wanted.has('tar')) await emitTar(job)
   if (wanted.has('oci')) await emitOci(job)
@@ -141,7 +140,8 @@ async function emitBase(
   const needed = erofs === undefined && ON_BASE.some((format) => wanted.has(format))
   const made =
     wanted.has('squashfs') || needed ? await emitSquashfs(job, options, isProved(wanted)) : undefined
-  if (made === undefined || erofs === undefined) return { base: erofs, ...made }
+  if (made === undefined) return erofs === undefined ? {} : { base: erofs }
+  if (erofs === undefined) return made
   const chosen = ['squashfs', 'erofs'].find((format) => wanted.get(format)?.['base'] === true)
   if (chosen === undefined)
     job.world.report({
@@ -149,12 +149,12 @@ async function emitBase(
       code: 'images.base',
       message: `squashfs is the base of the guests, and erofs stands beside it; {format: erofs, base: true} in images: turns that round`,
     })
-  return chosen === 'erofs' ? { ...made, base: erofs } : made
+  return chosen === 'erofs' ? { base: erofs, settle: made.settle } : made
 }
 
 /** Whether there is a hash tree, which is made while the image is hashed. */
 function isProved(wanted: Wanted): boolean {
-  return wanted.has('verity') || DISKS.some((format) => wanted.has(format))
+  return PROVED.some((format) => wanted.has(format))
 }
 
 async function emitData({

@@ -6,7 +6,7 @@ import type { EmitWorld } from '../emit/emitter.ts'
 import { erofsEmitter } from '../emit/erofs.ts'
 import { squashfsEmitter } from '../emit/squashfs.ts'
 import { tarEmitter } from '../emit/tar.ts'
-import { emitVerity, verityIdentity } from '../emit/verity.ts'
+import { emitVerity, type Stretch, stretchesOf, verityIdentity } from '../emit/verity.ts'
 import { printLayout, type Run } from '../format/delta.ts'
 import { piecesOfFile } from '../host/pieces.ts'
 import { checkout } from '../store/checkout.ts'
@@ -17,6 +17,8 @@ import { timed } from './timed.ts'
 export interface Base {
   /** Name of the file. */
   readonly base: string
+  /** What lies where in it, ascending. */
+  readonly runs: readonly Run[]
   /** Waits for its size and digest, and writes what tells them. */
   readonly settle: () => Promise<void>
 }
@@ -29,12 +31,12 @@ export async function emitSquashfs(job: Job, options: ImageOptions, beside: bool
   const { tree } = job.composed.root
   const placed: EmitWorld['placed'] = (...run) => void runs.push(runOf(...run))
   const { measured } = await write(job, name, 'base', squashfsEmitter, tree, settings, { placed, beside })
+  runs.sort((a, b) => a.offset - b.offset)
   const settle = async (): Promise<void> => {
     const { size, digest } = await measured
-    runs.sort((a, b) => a.offset - b.offset)
     await job.output.addBytes(`${job.stem}.layout`, 'layout', printLayout({ name, size, digest, runs }))
   }
-  return { base: name, settle }
+  return { base: name, runs, settle }
 }
 
 /** @returns the name of the file */
@@ -64,6 +66,10 @@ export async function emitDirectory({ world, store, composed, output, stem }: Jo
     })
 }
 
+/** A stretch of an image, whether its bytes have a name or not. */
+type Whole = Omit<Stretch, 'key'> & Partial<Stretch>
+const WHOLE: Whole = { offset: 0, length: Infinity }
+
 export interface Verity {
   /** Name of the file with the hash tree. */
   readonly tree: string
@@ -71,15 +77,18 @@ export interface Verity {
   readonly rootHash: string
 }
 
-/** The hash tree of a base, and its root hash in a file of its own. */
-export async function emitVerityOf(job: Job, base: string): Promise<Verity> {
-  const { world, output, profile, stem } = job
+/** The hash tree of a base, and its root hash in a file of its own. @param runs of the base, where they are known */
+export async function emitVerityOf(job: Job, base: string, runs: readonly Run[]): Promise<Verity> {
+  const { world, store, output, profile, stem } = job
   const tree = `${stem}.verity`
   let rootHash = ''
   await timed(world, tree, () =>
     output.add(tree, 'verity', async (sink) => {
-      const data = piecesOfFile(join(output.directory, base))
-      rootHash = await emitVerity(data, verityIdentity(profile.id), sink, world.signal)
+      const path = join(output.directory, base)
+      const read = (stretch: Whole): AsyncIterable<Uint8Array> => piecesOfFile(path, stretch)
+      const stretches: readonly Whole[] = runs.length > 0 ? stretchesOf(runs) : [WHOLE]
+      const hashed = { identity: verityIdentity(profile.id), known: store.blocks }
+      rootHash = await emitVerity(stretches, read, hashed, sink, world.signal)
     }),
   )
   await output.addBytes(`${stem}.roothash`, 'roothash', `${rootHash}\n`)

@@ -5,9 +5,17 @@
  * content is placed once, at its first file. Per owner the full blocks come first, then the fragment blocks that hold
  * its small files and tails and nothing of others. That costs nothing: like packs better with like (measured on the 50
  * base packages of Debian 12: 2.7 % smaller than packing in path order; all 742 packages of a machine: 0.1 %).
+ *
+ * What a large owner brings begins at a multiple of `ALIGNMENT`, so that the hashes by which dm-verity knows it do not
+ * change when something before it does.
  */
 import { type Digest, digestOf } from '../base/digest.ts'
 import type { FileInode, Tree } from '../tree/tree.ts'
+
+/** Bytes: a block of dm-verity. */
+export const ALIGNMENT = 4096
+/** Input of an owner that is worth the bytes of an alignment, 2 KiB on average. */
+export const WORTH_ALIGNMENT: number = 2 ** 20
 
 /** A run of bytes of one content. */
 export interface Part {
@@ -25,6 +33,8 @@ export interface PlannedBlock {
   readonly content?: Digest
   /** Label of the package whose first file this is. */
   readonly owner: string
+  /** It begins at a multiple of `ALIGNMENT`. */
+  readonly isAligned?: true
 }
 
 /** Where one content is, in the planned order. */
@@ -73,6 +83,7 @@ export function planData(tree: Tree, blockSize: number): Plan {
   }
   for (const { owner, files } of filesByOwner(tree)) {
     const tails: FileInode[] = []
+    const begin = blocks.length
     for (const file of files) {
       const { content, size } = file
       if (placed.has(content)) continue
@@ -89,6 +100,9 @@ export function planData(tree: Tree, blockSize: number): Plan {
       if (size % blockSize !== 0) tails.push(file)
     }
     pack(owner, tails)
+    const [first, ...rest] = blocks.slice(begin)
+    const brought = rest.reduce((sum, { length }) => sum + length, first?.length ?? 0)
+    if (first && brought >= WORTH_ALIGNMENT) blocks[begin] = { ...first, isAligned: true }
   }
   return { blocks, bodies, total: blocks.reduce((sum, { length }) => sum + length, 0) }
 }

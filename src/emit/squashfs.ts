@@ -4,6 +4,7 @@
  * Blocks are asked of `world.blocks` by keys that name their input, so that only what changed is compressed, and what is
  * known is not even read. Many are in flight; they are written in the order of the plan.
  */
+import { alignUp } from '../base/bytes.ts'
 import type { Digest } from '../base/digest.ts'
 import { Stage5Error } from '../base/errors.ts'
 import { LEVELS } from '../format/squashfs/codec.ts'
@@ -19,7 +20,15 @@ import { headOf, writeTables } from '../format/squashfs/write.ts'
 import type { Contents } from '../tree/contents.ts'
 import type { Tree } from '../tree/tree.ts'
 import type { Blocks, Codec, Emitter, EmitWorld, Sink } from './emitter.ts'
-import { blockKey, type Part, type Plan, type PlannedBlock, planData } from './squashfs-plan.ts'
+import {
+  ALIGNMENT,
+  blockKey,
+  type Part,
+  type Plan,
+  type PlannedBlock,
+  planData,
+  WORTH_ALIGNMENT,
+} from './squashfs-plan.ts'
 
 export type SquashfsOptions = {
   readonly codec?: Codec
@@ -76,7 +85,7 @@ const READS = 16
 
 export const squashfsEmitter: Emitter<SquashfsOptions> = {
   format: 'squashfs',
-  version: 1,
+  version: 2,
   emit: async (tree, options, world) => {
     const settings = settingsOf(options)
     const ids = checkImage(tree.names, tree.inodes, settings.xattrs)
@@ -88,6 +97,7 @@ export const squashfsEmitter: Emitter<SquashfsOptions> = {
     const { names, inodes } = tree
     const bodyOf = bodiesOf(tree, plan, stored)
     const { fragments } = stored
+    if (plan.total >= WORTH_ALIGNMENT) await align(world, output)
     const end = output.position()
     const tables = writeTables({ names, inodes, ids, bodyOf, fragments, at: end }, settings)
     await output.write(tables.bytes)
@@ -96,6 +106,15 @@ export const squashfsEmitter: Emitter<SquashfsOptions> = {
     world.placed?.('metadata', '', end, tables.bytes)
     world.placed?.('head', '', 0, Buffer.concat([tables.superblock, head.subarray(tables.superblock.length)]))
   },
+}
+
+/** Zeros up to a multiple of `ALIGNMENT`. */
+async function align({ placed }: EmitWorld, output: GatheringSink): Promise<void> {
+  const at = output.position()
+  const zeros = new Uint8Array(alignUp(at, ALIGNMENT) - at)
+  if (zeros.length === 0) return
+  placed?.('metadata', '', at, zeros)
+  await output.write(zeros)
 }
 
 function settingsOf(options: SquashfsOptions): SquashfsSettings {
@@ -138,6 +157,7 @@ async function writeBlocks(
   let done = 0
   const start = async (block: PlannedBlock) => remembered(block) ?? (await pack(block))
   await inOrder(plan.blocks, world.signal, start, async (block, made, index) => {
+    if (block.isAligned) await align(world, output)
     const read = 'room' in made ? made.read(await output.room(made.room)) : made
     const packed = withHoles(block, read ?? (await pack(block)))
     positions[index] = output.position()

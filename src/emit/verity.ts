@@ -1,6 +1,12 @@
-/** The hash tree of an image that is already written: what `veritysetup format` would make with this salt and UUID. */
+/**
+ * The hash tree of an image that is already written: what `veritysetup format` would make with this salt and UUID.
+ *
+ * Hashes of blocks are a function of the salt and the bytes: where a layout tells which bytes an image has, those that
+ * were hashed before are not read again.
+ */
 import { digestOf, hexOf } from '../base/digest.ts'
-import { verityHasher, type VerityIdentity, veritySuperblock } from '../format/verity.ts'
+import type { Run } from '../format/delta.ts'
+import { VERITY_BLOCK, verityHasher, type VerityIdentity, veritySuperblock } from '../format/verity.ts'
 import { seededUuid } from './data-disk.ts'
 import type { Sink } from './emitter.ts'
 
@@ -12,20 +18,64 @@ export function verityIdentity(seed: string): VerityIdentity {
   }
 }
 
+/** Whole blocks of an image, from one `offset` to the next. */
+export interface Stretch {
+  readonly offset: number
+  readonly length: number
+  /** Names the bytes. */
+  readonly key: string
+}
+
+/** Hashes of blocks that were made before. */
+export interface KnownHashes {
+  get(key: string): Uint8Array | undefined
+  put(key: string, bytes: Uint8Array): void
+}
+
+/** @param runs of the whole image, ascending; a stretch ends where another owner's, or tables, begin at a whole block */
+export function stretchesOf(runs: readonly Run[]): readonly Stretch[] {
+  const stretches: Stretch[] = []
+  let first = 0
+  for (const [index, { owner, offset, length }] of runs.entries()) {
+    const end = offset + length
+    const next = runs[index + 1]
+    if (end % VERITY_BLOCK !== 0 || (next?.owner === owner && next.kind !== 'metadata')) continue
+    const own = runs.slice(first, index + 1)
+    const start = (own[0] as Run).offset
+    const names = own.map((run) => `${run.length} ${run.digest}\n`).join('')
+    stretches.push({ offset: start, length: end - start, key: digestOf(names) })
+    first = index + 1
+  }
+  return stretches
+}
+
 /**
- * @param data the image, in pieces of any size, whole 4096-byte blocks together
+ * @param stretches of the whole image, ascending
+ * @param read gives a stretch, in pieces of any size
  * @returns the root hash, 64 hex digits
  */
-export async function emitVerity(
-  data: AsyncIterable<Uint8Array>,
-  identity: VerityIdentity,
+export async function emitVerity<S extends Pick<Stretch, 'length'> & { readonly key?: string }>(
+  stretches: readonly S[],
+  read: (stretch: S) => AsyncIterable<Uint8Array>,
+  { identity, known }: { readonly identity: VerityIdentity; readonly known?: KnownHashes },
   sink: Sink,
   signal: AbortSignal,
 ): Promise<string> {
   const hasher = verityHasher(identity.salt)
-  for await (const bytes of data) {
-    signal.throwIfAborted()
-    hasher.push(bytes)
+  const salt = Buffer.from(identity.salt).toString('hex')
+  for (const stretch of stretches) {
+    const key = stretch.key === undefined ? undefined : `verity:${salt}:${stretch.key}`
+    const found = key === undefined ? undefined : known?.get(key)
+    if (found) {
+      hasher.pushHashes(found)
+      continue
+    }
+    const begin = hasher.blocks()
+    for await (const bytes of read(stretch)) {
+      signal.throwIfAborted()
+      hasher.push(bytes)
+    }
+    if (key !== undefined) known?.put(key, hasher.hashesFrom(begin))
   }
   const { rootHash, dataBlocks, levels } = hasher.finish()
   await sink.write(veritySuperblock(identity, dataBlocks))

@@ -6,7 +6,7 @@
  * @see Linux Documentation/admin-guide/device-mapper/verity.rst; cryptsetup wiki, DMVerity, "Verity superblock format"
  */
 import { hash } from 'node:crypto'
-import { type Struct, writeStruct } from '../base/bytes.ts'
+import { alignUp, type Struct, writeStruct } from '../base/bytes.ts'
 
 export const VERITY_BLOCK = 4096
 const DIGEST = 32
@@ -53,6 +53,12 @@ export interface VerityTree {
 export interface VerityHasher {
   /** Any piece of the data, in order; it is not kept. */
   push(bytes: Uint8Array): void
+  /** Whole blocks that follow, by their hashes. @throws RangeError inside a block */
+  pushHashes(hashes: Uint8Array): void
+  /** Whole blocks so far. */
+  blocks(): number
+  /** The hashes of the blocks from a number on. */
+  hashesFrom(block: number): Uint8Array
   /** @throws RangeError unless the data was a whole number of blocks and at least one */
   finish(): VerityTree
 }
@@ -61,12 +67,19 @@ export function verityHasher(salt: Uint8Array): VerityHasher {
   const hashBlock = saltedHash(salt)
   const held = Buffer.alloc(VERITY_BLOCK)
   let filled = 0
-  const digests: Buffer[] = []
+  let hashes = Buffer.allocUnsafe(PER_BLOCK * DIGEST)
+  let blocks = 0
+  const add = (added: Uint8Array): void => {
+    const end = blocks * DIGEST + added.length
+    if (end > hashes.length) hashes = Buffer.concat([hashes], 2 * end)
+    hashes.set(added, blocks * DIGEST)
+    blocks = end / DIGEST
+  }
   const push = (bytes: Uint8Array): void => {
     let at = 0
     while (at < bytes.length) {
       if (filled === 0 && bytes.length - at >= VERITY_BLOCK) {
-        digests.push(hashBlock(bytes.subarray(at, at + VERITY_BLOCK)))
+        add(hashBlock(bytes.subarray(at, at + VERITY_BLOCK)))
         at += VERITY_BLOCK
         continue
       }
@@ -75,26 +88,36 @@ export function verityHasher(salt: Uint8Array): VerityHasher {
       filled += piece.length
       at += piece.length
       if (filled < VERITY_BLOCK) continue
-      digests.push(hashBlock(held))
+      add(hashBlock(held))
       filled = 0
     }
   }
   const finish = (): VerityTree => {
-    if (filled !== 0 || digests.length === 0)
+    if (filled !== 0 || blocks === 0)
       throw new RangeError(`expected whole blocks of ${VERITY_BLOCK} bytes, found ${filled} bytes more`)
     const levels: Uint8Array[] = []
-    let below = digests
-    while (below.length > 1) {
-      const level = Buffer.alloc(Math.ceil(below.length / PER_BLOCK) * VERITY_BLOCK)
-      for (const [at, digest] of below.entries()) level.set(digest, at * DIGEST)
+    let below: Buffer = hashes.subarray(0, blocks * DIGEST)
+    while (below.length > DIGEST) {
+      const level = Buffer.concat([below], alignUp(below.length, VERITY_BLOCK))
       levels.unshift(level)
-      below = []
+      const above: Buffer[] = []
       for (let at = 0; at < level.length; at += VERITY_BLOCK)
-        below.push(hashBlock(level.subarray(at, at + VERITY_BLOCK)))
+        above.push(hashBlock(level.subarray(at, at + VERITY_BLOCK)))
+      below = Buffer.concat(above)
     }
-    return { rootHash: (below[0] as Buffer).toString('hex'), dataBlocks: digests.length, levels }
+    return { rootHash: below.toString('hex'), dataBlocks: blocks, levels }
   }
-  return { push, finish }
+  return {
+    push,
+    pushHashes: (known) => {
+      if (filled !== 0 || known.length % DIGEST !== 0)
+        throw new RangeError(`expected whole hashes at a whole block, found ${known.length} bytes`)
+      add(known)
+    },
+    blocks: () => blocks,
+    hashesFrom: (block) => Uint8Array.from(hashes.subarray(block * DIGEST, blocks * DIGEST)),
+    finish,
+  }
 }
 
 function saltedHash(salt: Uint8Array): (block: Uint8Array) => Buffer {

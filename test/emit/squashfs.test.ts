@@ -5,9 +5,12 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import { type Digest, digestOf } from '../../src/base/digest.ts'
 import { isStage5Error } from '../../src/base/errors.ts'
+import { layoutOfSquashfs, runOf } from '../../src/emit/delta.ts'
 import type { Blocks } from '../../src/emit/emitter.ts'
 import { type PartBlocks, squashfsEmitter, type SquashfsOptions } from '../../src/emit/squashfs.ts'
 import { blockKey, planData } from '../../src/emit/squashfs-plan.ts'
+import { stretchesOf } from '../../src/emit/verity.ts'
+import type { Run } from '../../src/format/delta.ts'
 import { dumpSquashfs } from '../../src/format/dump.ts'
 import { compressBlock } from '../../src/format/squashfs/codec.ts'
 import { BLOCK_RAW } from '../../src/format/squashfs/layout.ts'
@@ -240,9 +243,49 @@ test('at most 64 MiB of input are in flight, and writing keeps the order', async
   }
   assert.equal(most, 64)
   const written = Buffer.from(sink.bytes())
-    .subarray(96, 96 + 8 * 200)
+    .subarray(4096, 4096 + 8 * 200)
     .toString()
   assert.equal(written, Array.from({ length: 200 }, (_, index) => String(index).padStart(8)).join(''))
+})
+
+test('what a large owner brings begins at a whole block, and what it is does not depend on what is before it', async () => {
+  const sized = (first: number): Sample =>
+    sampleOf(
+      { a: noise(first, 1), b: 'small', c: noise(2 ** 20, 2), d: noise(3 * 2 ** 20 + 5, 3), e: 'small too' },
+      (path) => `${path}_1`,
+    )
+  const stretches = async (sample: Sample) => {
+    const runs: Run[] = []
+    const image = await imageOf(sample, SMALL, { placed: (...run) => void runs.push(runOf(...run)) })
+    runs.sort((left, right) => left.offset - right.offset)
+    assert.deepEqual(described(await treeInImage(image)), described(sample.tree))
+    const { runs: read } = await layoutOfSquashfs({
+      name: 'image',
+      size: image.length,
+      read: async (offset, length) => image.subarray(offset, offset + length),
+    })
+    const offsets = new Set(read.map(({ offset }) => offset))
+    assert.deepEqual(
+      runs.filter(({ offset, owner }) => owner !== '' && !offsets.has(offset)),
+      [],
+    )
+    const begin = (owner: string): number => runs.find((run) => run.owner === owner)?.offset ?? 0
+    assert.deepEqual([begin('c_1') % 4096, begin('d_1') % 4096], [0, 0])
+    assert.notEqual(begin('b_1') % 4096, 0)
+    assert.equal(
+      stretchesOf(runs).reduce((sum, { length }) => sum + length, 0),
+      image.length,
+    )
+    return { c: begin('c_1'), keys: stretchesOf(runs).map(({ key }) => key) }
+  }
+  const [one, two] = [await stretches(sized(2 ** 20 + 100)), await stretches(sized(2 ** 20 + 5000))]
+  assert.notEqual(one.c, two.c)
+  // In front the head, then what changed; at the end the tables.
+  assert.equal(one.keys.length, 5)
+  assert.deepEqual(
+    one.keys.map((key, nth) => key === two.keys[nth]),
+    [false, false, true, true, false],
+  )
 })
 
 test('nothing runs any more when a block fails', async () => {

@@ -71,15 +71,59 @@ test('salt and UUID follow the seed', async () => {
   const written: Uint8Array[] = []
   const sink = { write: async (bytes: Uint8Array) => void written.push(bytes), patch: () => Promise.reject() }
   const signal = new AbortController().signal
-  const source = (async function* () {
+  const read = async function* () {
     yield data(2)
-  })()
-  const rootHash = await emitVerity(source, verityIdentity('a'), sink, signal)
+  }
+  const rootHash = await emitVerity([{ length: 8192 }], read, { identity: verityIdentity('a') }, sink, signal)
   assert.match(rootHash, /^[0-9a-f]{64}$/)
   assert.equal(Buffer.concat(written).length, 2 * 4096)
   assert.deepEqual(verityIdentity('a'), verityIdentity('a'))
   assert.notDeepEqual(verityIdentity('a').salt, verityIdentity('b').salt)
   assert.notEqual(verityIdentity('a').uuid, verityIdentity('b').uuid)
+})
+
+test('blocks whose hashes are known are not read, and the tree is the same', async () => {
+  const signal = new AbortController().signal
+  const hashed = new Map<string, Uint8Array>()
+  const known = {
+    get: (key: string) => hashed.get(key),
+    put: (key: string, bytes: Uint8Array) => void hashed.set(key, bytes),
+  }
+  const stretches = [
+    { offset: 0, length: 4096 * 3, key: 'a' },
+    { offset: 4096 * 3, length: 4096 * 200, key: 'b' },
+    { offset: 4096 * 203, length: 4096 },
+  ]
+  const treeOf = async (salt: number, changed?: number) => {
+    const bytes = data(204)
+    if (changed !== undefined) bytes.writeUInt8(255, changed)
+    const written: Uint8Array[] = []
+    const sink = { write: async (part: Uint8Array) => void written.push(part), patch: () => Promise.reject() }
+    const read: number[] = []
+    const identityOf = { ...identity, salt: Buffer.alloc(32, salt) }
+    const rootHash = await emitVerity(
+      stretches,
+      async function* ({ offset, length }) {
+        read.push(offset)
+        yield bytes.subarray(offset, offset + length)
+      },
+      { identity: identityOf, known },
+      sink,
+      signal,
+    )
+    const plain = verityHasher(identityOf.salt)
+    plain.push(bytes)
+    return { read, isRight: rootHash === plain.finish().rootHash }
+  }
+  assert.deepEqual(await treeOf(7), { read: [0, 4096 * 3, 4096 * 203], isRight: true })
+  assert.deepEqual(await treeOf(7), { read: [4096 * 203], isRight: true })
+  assert.deepEqual(await treeOf(8), { read: [0, 4096 * 3, 4096 * 203], isRight: true })
+  // Who gives a wrong name gets a wrong tree: the name is what tells the bytes.
+  assert.deepEqual(await treeOf(7, 5000), { read: [4096 * 203], isRight: false })
+  const hasher = verityHasher(identity.salt)
+  assert.throws(() => hasher.pushHashes(Buffer.alloc(31)), RangeError)
+  hasher.push(Buffer.alloc(1))
+  assert.throws(() => hasher.pushHashes(Buffer.alloc(32)), RangeError)
 })
 
 test('the ioctl program is an ELF file for two architectures and no other', () => {

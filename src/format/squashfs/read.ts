@@ -273,10 +273,16 @@ export function layoutOf(image: SquashfsImage): readonly Extent[] {
   data.sort((a, b) => a.offset - b.offset)
   const { inodeTable, bytesUsed } = superblock
   const first = data[0]?.offset ?? inodeTable
+  const gaps: Extent[] = []
+  for (const [index, { offset, length }] of data.entries()) {
+    const end = offset + length
+    const next = data[index + 1]?.offset ?? inodeTable
+    if (next > end) gaps.push({ kind: 'padding', offset: end, length: next - end })
+  }
   const padding = alignUp(bytesUsed, 4096) - bytesUsed
   return [
     { kind: 'head', offset: 0, length: first },
-    ...data,
+    ...[...data, ...gaps].sort((a, b) => a.offset - b.offset),
     { kind: 'metadata', offset: inodeTable, length: bytesUsed - inodeTable },
     ...(padding > 0 ? [{ kind: 'padding' as const, offset: bytesUsed, length: padding }] : []),
   ]
