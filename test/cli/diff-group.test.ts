@@ -4,7 +4,7 @@ import { existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync
 import { join, resolve } from 'node:path'
 import { after, before, test } from 'node:test'
 import { expectConsole, type Ran, stage5 } from '../helpers/console.ts'
-import { packedProject, type Project } from '../helpers/project.ts'
+import { FILED, packedProject, type Project } from '../helpers/project.ts'
 
 const GUESTS = resolve(import.meta.dirname, '../helpers/fr-exec.ts')
 
@@ -28,7 +28,7 @@ const at = (path: string): string => join(project.directory, path)
 
 before(async () => {
   project = await packedProject()
-  writeFileSync(at('stages/filed.yaml'), 'stage5: 1\nstages: [files, strip, check, clamp]\n')
+  writeFileSync(at('stages/filed.yaml'), FILED)
   mkdirSync(at('groups'))
   await build('root:x:0:0::/:/bin/sh')
   await build('root:x:0:0::/:/bin/sh\\nweb:x:7:7::/:/bin/sh', 'web.service')

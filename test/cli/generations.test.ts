@@ -19,7 +19,7 @@ import { findGeneration } from '../../src/cli/generations.ts'
 import { openWorld } from '../../src/cli/world.ts'
 import { openStore } from '../../src/store/store.ts'
 import { expectConsole, stage5 } from '../helpers/console.ts'
-import { packedProject, type Project } from '../helpers/project.ts'
+import { FILED, packedProject, type Project, wordProfile } from '../helpers/project.ts'
 
 interface Listed {
   readonly line: string
@@ -39,7 +39,7 @@ const at = (path: string): string => join(project.directory, path)
 
 before(async () => {
   project = await packedProject()
-  writeFileSync(at('stages/filed.yaml'), 'stage5: 1\nstages: [files, strip, check, clamp]\n')
+  writeFileSync(at('stages/filed.yaml'), FILED)
 })
 after(() => project[Symbol.dispose]())
 beforeEach(() => {
@@ -50,21 +50,12 @@ beforeEach(() => {
 
 /** A profile whose image changes with `text`, and its version too unless that is given. */
 function writeShop(text: string, version?: string): void {
-  const lines = [
-    'stage5: 1',
-    'repositories: [house]',
-    'packages: [app/shell]',
-    'kernel: none',
-    'images: [squashfs]',
-    'pipeline: filed',
+  const more = [
     ...(version === undefined ? [] : [`version: "${version}"`]),
-    'files:',
-    `  - {path: /etc/text, content: ${text}}`,
     'variants:',
     '  ssl: {files: [{path: /etc/ssl, content: yes}]}',
-    '',
   ]
-  writeFileSync(at('profiles/word.yaml'), lines.join('\n'))
+  writeFileSync(at('profiles/word.yaml'), wordProfile(text, ...more))
 }
 
 async function run(...words: string[]): Promise<string> {

@@ -1,13 +1,13 @@
 /** `stage5 lock --import` with profiles of Gentoo and binhosts, as they stand on a machine. */
 import assert from 'node:assert/strict'
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
-import { test, type TestContext } from 'node:test'
+import { readFileSync, rmSync, symlinkSync } from 'node:fs'
+import { join } from 'node:path'
+import { test } from 'node:test'
 import { loadProfile } from '../../src/resolve/load-profile.ts'
 import { loadRepository } from '../../src/resolve/load-repository.ts'
 import type { Profile } from '../../src/resolve/profile.ts'
 import { stage5 } from '../helpers/console.ts'
+import { filesFor } from '../helpers/files.ts'
 import { folder } from '../resolve/folder.ts'
 
 const PROFILES = 'var/db/repos/gentoo/profiles'
@@ -53,16 +53,6 @@ const MACHINE = {
   'var/lib/portage/world': 'app/x\n',
 }
 
-function machine(t: TestContext, files: { readonly [path: string]: string }): string {
-  const root = mkdtempSync(join(tmpdir(), 'stage5-machine-'))
-  t.after(() => rmSync(root, { recursive: true, force: true }))
-  for (const [path, text] of Object.entries(files)) {
-    mkdirSync(dirname(join(root, path)), { recursive: true })
-    writeFileSync(join(root, path), text)
-  }
-  return root
-}
-
 async function imported(root: string, name: string): Promise<Profile> {
   const path = `profiles/${name}.yaml`
   const { read, list } = folder({ [path]: readFileSync(join(root, path), 'utf8') })
@@ -70,7 +60,7 @@ async function imported(root: string, name: string): Promise<Profile> {
 }
 
 test('make.profile and its parents become a profile', async (t) => {
-  const root = machine(t, { ...GENTOO, ...MACHINE })
+  const root = filesFor(t, { ...GENTOO, ...MACHINE })
   symlinkSync(`../../${PROFILES}/default/23.0`, join(root, 'etc/portage/make.profile'))
   const { code, stderr, stdout } = await stage5(root, ['lock', '--import', 'etc/portage', 'web'])
   assert.equal(code, 0, stderr)
@@ -121,7 +111,7 @@ test('make.profile and its parents become a profile', async (t) => {
 })
 
 test('a profile of a checkout is imported by itself', async (t) => {
-  const root = machine(t, GENTOO)
+  const root = filesFor(t, GENTOO)
   const { code, stderr } = await stage5(root, ['lock', '--import', `${PROFILES}/default/23.0`, 'plain'])
   assert.equal(code, 0, stderr)
   const profile = await imported(root, 'plain')
@@ -133,7 +123,7 @@ test('a profile of a checkout is imported by itself', async (t) => {
 })
 
 test('parents that are not there, and circles, are said', async (t) => {
-  const root = machine(t, {
+  const root = filesFor(t, {
     [`${PROFILES}/repo_name`]: 'gentoo\n',
     [`${PROFILES}/a/parent`]: '../b\n',
     [`${PROFILES}/b/parent`]: '# c\n../a\n',

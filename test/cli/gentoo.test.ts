@@ -1,25 +1,15 @@
 import assert from 'node:assert/strict'
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
-import { test, type TestContext } from 'node:test'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { test } from 'node:test'
 import { importPortage } from '../../src/cli/import-portage.ts'
 import { readMakeConf } from '../../src/format/make-conf.ts'
 import { isStage5Error } from '../../src/base/errors.ts'
 import { loadProfile } from '../../src/resolve/load-profile.ts'
 import { universeJson } from '../helpers/ask.ts'
 import { stage5 } from '../helpers/console.ts'
+import { filesFor } from '../helpers/files.ts'
 import { folder } from '../resolve/folder.ts'
-
-function project(t: TestContext, files: { readonly [path: string]: string }): string {
-  const directory = mkdtempSync(join(tmpdir(), 'stage5-gentoo-'))
-  t.after(() => rmSync(directory, { recursive: true, force: true }))
-  for (const [path, text] of Object.entries(files)) {
-    mkdirSync(dirname(join(directory, path)), { recursive: true })
-    writeFileSync(join(directory, path), text)
-  }
-  return directory
-}
 
 const PHP = (build: number, use: string): string =>
   `CPV: dev-lang/php-8.3.9\nBUILD_ID: ${build}\nSIZE: 1\nMD5: ${'0'.repeat(32)}\nPATH: php-${build}.gpkg.tar\nEAPI: 8\nKEYWORDS: amd64\nIUSE: apache2 fpm\nUSE: ${use}\nREQUIRES: x86_64: libc.so.6\n`
@@ -43,7 +33,7 @@ const PROJECT = {
 
 test('a question in JSON is answered with exit 0, 1 or 2', async (t) => {
   const x = { 'a/x-1': { RDEPEND: 'l/b' } }
-  const directory = project(t, {
+  const directory = filesFor(t, {
     'yes.json': JSON.stringify(universeJson('a/x', { ...x, 'l/b-1#2': { USE: 'f', IUSE: 'f' } })),
     'no.json': JSON.stringify(universeJson('a/x', x)),
     'bad.json': '{"format": "other"}',
@@ -98,7 +88,7 @@ test('a question in JSON is answered with exit 0, 1 or 2', async (t) => {
 })
 
 test('indexes and a profile are answered without fetching anything', async (t) => {
-  const directory = project(t, PROJECT)
+  const directory = filesFor(t, PROJECT)
   const ask = (...words: string[]) =>
     stage5(directory, ['resolve', '--index', 'pkgdir/Packages', '--json', ...words])
   const found = await ask('--profile', 'php@any')
@@ -118,7 +108,7 @@ test('indexes and a profile are answered without fetching anything', async (t) =
 })
 
 test('a whole binhost is checked', async (t) => {
-  const directory = project(t, PROJECT)
+  const directory = filesFor(t, PROJECT)
   const { code, stdout } = await stage5(directory, ['repo', 'check', 'house', '-q'])
   assert.equal(code, 1)
   assert.match(
@@ -131,7 +121,7 @@ test('a whole binhost is checked', async (t) => {
 })
 
 test('a missing build is a command to type, or made by the builder where the profile says so', async (t) => {
-  const directory = project(t, PROJECT)
+  const directory = filesFor(t, PROJECT)
   const refused = await stage5(directory, ['plan', 'php'])
   assert.equal(refused.code, 1)
   assert.match(refused.stderr, /USE="fpm -apache2" emerge --buildpkgonly =dev-lang\/php-8\.3\.9/)
@@ -146,7 +136,7 @@ test('a missing build is a command to type, or made by the builder where the pro
 })
 
 test('a builder may begin with no PKGDIR at all, and says in its own words why it failed', async (t) => {
-  const directory = project(t, {
+  const directory = filesFor(t, {
     'repos/house.yaml': 'kind: gentoo\nuri: ../fresh\nbuilder: [sh, build.sh]\n',
     'repos/bare.yaml': 'kind: gentoo\nuri: ../fresh\n',
     'profiles/web.yaml':
@@ -170,7 +160,7 @@ echo "$USE $1" >> built
 })
 
 test('why-not says of each rejected build what is in the way', async (t) => {
-  const directory = project(t, PROJECT)
+  const directory = filesFor(t, PROJECT)
   const { stdout } = await stage5(directory, ['why-not', 'php@any', 'app/broken'])
   assert.match(stdout, /app\/broken-1/)
   assert.match(stdout, /there is no package app\/gone/)
@@ -275,7 +265,7 @@ test('/etc/portage becomes a profile that loads; what has no counterpart is said
 })
 
 test('lock --import writes a profile, and never over another one', async (t) => {
-  const directory = project(t, {
+  const directory = filesFor(t, {
     'etc/portage/make.conf': 'USE="ssl"\n',
     'etc/portage/package.use': 'net-misc/curl http2\n',
     'etc/portage/.hidden': 'x',

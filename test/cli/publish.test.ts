@@ -8,7 +8,7 @@ import { writeBootRecord } from '../../src/cli/boot-record.ts'
 import type { Channel, PublishedGeneration } from '../../src/fleet/channel.ts'
 import { loadPrivateKey } from '../../src/host/signing.ts'
 import { expectConsole, stage5 } from '../helpers/console.ts'
-import { packedProject, type Project } from '../helpers/project.ts'
+import { FILED, packedProject, type Project, wordProfile } from '../helpers/project.ts'
 
 let project: Project
 const at = (path: string): string => join(project.directory, path)
@@ -31,18 +31,7 @@ async function fails(code: string, message: RegExp, ...words: string[]): Promise
 }
 
 async function build(text: string): Promise<string> {
-  const lines = [
-    'stage5: 1',
-    'repositories: [house]',
-    'packages: [app/shell]',
-    'kernel: none',
-    'images: [squashfs]',
-    'pipeline: filed',
-  ]
-  writeFileSync(
-    at('profiles/word.yaml'),
-    `${lines.join('\n')}\nfiles:\n  - {path: /etc/text, content: ${text}}\n`,
-  )
+  writeFileSync(at('profiles/word.yaml'), wordProfile(text))
   await run('build', 'word')
   const listed = await run<readonly { name: string }[]>('generations', 'word')
   return listed.at(-1)?.name ?? ''
@@ -68,7 +57,7 @@ const channelNow = (): Channel => {
 
 before(async () => {
   project = await packedProject()
-  writeFileSync(at('stages/filed.yaml'), 'stage5: 1\nstages: [files, strip, check, clamp]\n')
+  writeFileSync(at('stages/filed.yaml'), FILED)
   for (const key of ['root1', 'root2', 'release', 'online', 'strange']) await run('key', 'new', key)
 })
 after(() => project[Symbol.dispose]())

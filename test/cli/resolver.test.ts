@@ -1,21 +1,11 @@
 /** Questions that leave the program as one file, and what a plan says before anything is built. */
 import assert from 'node:assert/strict'
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
-import { test, type TestContext } from 'node:test'
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { test } from 'node:test'
 import { stage5 } from '../helpers/console.ts'
+import { filesFor } from '../helpers/files.ts'
 import { packedProject } from '../helpers/project.ts'
-
-function project(t: TestContext, files: { readonly [path: string]: string }): string {
-  const directory = mkdtempSync(join(tmpdir(), 'stage5-resolver-'))
-  t.after(() => rmSync(directory, { recursive: true, force: true }))
-  for (const [path, text] of Object.entries(files)) {
-    mkdirSync(dirname(join(directory, path)), { recursive: true })
-    writeFileSync(join(directory, path), text)
-  }
-  return directory
-}
 
 function entry(fields: { readonly [key: string]: string }): string {
   const all = { SIZE: '1', MD5: '0'.repeat(32), EAPI: '8', KEYWORDS: 'amd64', ...fields }
@@ -65,7 +55,7 @@ async function json(directory: string, ...words: string[]): Promise<{ readonly [
 }
 
 test('the question of a profile, as one file, has the same answer', async (t) => {
-  const directory = project(t, PROJECT)
+  const directory = filesFor(t, PROJECT)
   for (const name of ['web', 'web@loose', 'web@pinned', 'web@strict', 'web@old']) {
     const direct = await json(directory, '--profile', name)
     const universe = await stage5(directory, ['resolve', '--dump-universe', name])
@@ -112,7 +102,7 @@ test('the question of a native profile, too', async (t) => {
 })
 
 test('a sub-slot that a build was made against binds, unless the profile says otherwise', async (t) => {
-  const directory = project(t, PROJECT)
+  const directory = filesFor(t, PROJECT)
   const bound = await json(directory, '--profile', 'web')
   assert.deepEqual((bound['order'] as string[] | undefined)?.toSorted(), [
     'app/tool-1',
@@ -133,7 +123,7 @@ test('a sub-slot that a build was made against binds, unless the profile says ot
 })
 
 test('why-not tells of builds that cannot be signed', async (t) => {
-  const directory = project(t, {
+  const directory = filesFor(t, {
     ...PROJECT,
     'repos/both.yaml': 'kind: gentoo\nuri: ../other\nsignatures: require\nkeyring: [none.asc]\n',
   })

@@ -7,7 +7,7 @@ import { realDisk } from '../../src/host/disk.ts'
 import { openCatalog } from '../../src/store/catalog.ts'
 import { beginTransaction } from '../../src/store/transaction.ts'
 import { expectConsole, stage5 } from '../helpers/console.ts'
-import { packedProject, type Project } from '../helpers/project.ts'
+import { FILED, packedProject, type Project } from '../helpers/project.ts'
 
 let project: Project
 const at = (path: string): string => join(project.directory, path)
@@ -15,7 +15,7 @@ const LINE = 'stage5 has a long line that a compressor likes\n'
 
 before(async () => {
   project = await packedProject()
-  writeFileSync(at('stages/filed.yaml'), 'stage5: 1\nstages: [files, strip, check, clamp]\n')
+  writeFileSync(at('stages/filed.yaml'), FILED)
   mkdirSync(at('profiles/files'), { recursive: true })
   writeFileSync(at('profiles/files/long'), LINE.repeat(6000))
   writeFileSync(

@@ -1,36 +1,25 @@
 /** Guests whose root is memory, with no drive at all, built and destroyed from within. */
 import assert from 'node:assert/strict'
-import { mkdirSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { type Guest, waitReady } from '../../src/deploy/qemu.ts'
-import { type Built, buildProfile, cannotBoot, shell } from './guest.ts'
+import { builtOnce } from './built.ts'
+import { type Built, shell } from './guest.ts'
 import { diskless } from './i5b-memory.ts'
 
 export const DEADLINE_MS = 240_000
 
 /** `minimal` with `boot:`, in one initrd. */
-export async function builtInMemory(
+export function builtInMemory(
   t: TestContext,
   project: string,
   name: string,
   boot: string,
 ): Promise<Built | undefined> {
-  if (cannotBoot) {
-    t.skip(cannotBoot)
-    return undefined
-  }
-  mkdirSync(join(project, 'profiles'), { recursive: true })
-  writeFileSync(
-    join(project, `profiles/${name}.yaml`),
+  const text =
     `stage5: 1\nparents: [minimal]\nnetwork: none\nboot: ${boot}\nimages: [{format: squashfs, level: 3}, initrd]\n` +
-      // A hard link, a symlink and a mode must survive being unpacked.
-      'files:\n  - {path: /usr/share/marks/secret, content: "x\\n", mode: "0640"}\n  - {path: /usr/share/marks/link, link: secret}\n',
-  )
-  const found = await buildProfile(project, name)
-  if ('file' in found) return found
-  t.skip(found.skip)
-  return undefined
+    // A hard link, a symlink and a mode must survive being unpacked.
+    'files:\n  - {path: /usr/share/marks/secret, content: "x\\n", mode: "0640"}\n  - {path: /usr/share/marks/link, link: secret}\n'
+  return builtOnce(t, project, name, text)
 }
 
 async function atShell(guest: Guest): Promise<void> {

@@ -59,3 +59,22 @@ async function must(project: Project, ...words: readonly string[]): Promise<void
   const ran = await stage5(project.directory, words, { SOURCE_DATE_EPOCH: '1700000000' })
   assert.equal(ran.code, 0, ran.stderr)
 }
+
+/** The pipeline of `wordProfile`: a root with the files of its profile, and little else done to it. */
+export const FILED = 'stage5: 1\nstages: [files, strip, check, clamp]\n'
+
+/** A profile of one package, whose image changes with `text`, by the pipeline `filed`. @param more lines of it */
+export function wordProfile(text: string, ...more: readonly string[]): string {
+  const lines = [
+    'stage5: 1',
+    'repositories: [house]',
+    'packages: [app/shell]',
+    'kernel: none',
+    'images: [squashfs]',
+    'pipeline: filed',
+    'files:',
+    `  - {path: /etc/text, content: ${text}}`,
+    ...more,
+  ]
+  return `${lines.join('\n')}\n`
+}

@@ -1,12 +1,11 @@
 /** A base for another architecture: composed without running any of its code, then booted under its own QEMU. */
 import assert from 'node:assert/strict'
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { existsSync, readFileSync } from 'node:fs'
 import { type TestContext, test } from 'node:test'
 import { bootGuest, waitReady } from '../../src/deploy/qemu.ts'
-import { findTool } from '../../src/host/run.ts'
 import { temporaryDirectory } from '../../src/host/temp.ts'
-import { type Built, bootBuilt, buildProfile, cannotBoot, shell } from '../helpers/guest.ts'
+import { builtOnce } from '../helpers/built.ts'
+import { type Built, bootBuilt, shell } from '../helpers/guest.ts'
 import { diskless, initramfsOf } from '../helpers/i5b-memory.ts'
 
 const DEADLINE_MS = 300_000
@@ -23,21 +22,8 @@ strip: {drop: [/usr/lib/systemd]}
 images: [{format: squashfs, level: 3}, disk, initrd]
 `
 
-let output: Promise<Built | { skip: string }> | undefined
-
-async function built(t: TestContext): Promise<Built | undefined> {
-  const missing = ['qemu-system-aarch64', 'mformat'].find((tool) => findTool(tool) === undefined)
-  if (cannotBoot || missing !== undefined) {
-    t.skip(cannotBoot || `needs ${missing}`)
-    return undefined
-  }
-  mkdirSync(join(project.path, 'profiles'), { recursive: true })
-  writeFileSync(join(project.path, 'profiles/arm.yaml'), PROFILE)
-  output ??= buildProfile(project.path, 'arm')
-  const found = await output
-  if ('file' in found) return found
-  t.skip(found.skip)
-  return undefined
+function built(t: TestContext): Promise<Built | undefined> {
+  return builtOnce(t, project.path, 'arm', PROFILE, { tools: ['qemu-system-aarch64', 'mformat'] })
 }
 
 /** e_machine of an ELF file, or undefined. */

@@ -11,16 +11,8 @@ import { cpioHeader, cpioPadding, cpioTrailer } from '../../src/format/cpio.ts'
 import { FILE_TYPE } from '../../src/format/file-type.ts'
 import { findTool, run } from '../../src/host/run.ts'
 import { temporaryDirectory } from '../../src/host/temp.ts'
-import {
-  bootBuilt,
-  type Built,
-  buildProfile,
-  cannotBoot,
-  freePort,
-  httpGet,
-  noise,
-  shell,
-} from '../helpers/guest.ts'
+import { builtOnce } from '../helpers/built.ts'
+import { bootBuilt, type Built, buildProfile, freePort, httpGet, noise, shell } from '../helpers/guest.ts'
 
 const READY = 'stage5: ready'
 const DEADLINE_MS = 240_000
@@ -29,20 +21,8 @@ const MIB = 1024 * 1024
 const project = temporaryDirectory()
 process.on('exit', () => project[Symbol.dispose]())
 
-const builds = new Map<string, Promise<Built | { skip: string }>>()
-
-/** The output of a profile, built once; undefined when the test was skipped. */
-async function output(t: TestContext, profile: string): Promise<Built | undefined> {
-  if (cannotBoot) {
-    t.skip(cannotBoot)
-    return undefined
-  }
-  const found = builds.get(profile) ?? buildProfile(project.path, profile)
-  builds.set(profile, found)
-  const built = await found
-  if ('file' in built) return built
-  t.skip(built.skip)
-  return undefined
+function output(t: TestContext, profile: string): Promise<Built | undefined> {
+  return builtOnce(t, project.path, profile)
 }
 
 async function ready(guest: Guest): Promise<void> {

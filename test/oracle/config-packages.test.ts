@@ -8,8 +8,9 @@ import { after, before, test, type TestContext } from 'node:test'
 import { copyDataDisk } from '../../src/deploy/data-disk.ts'
 import { type Guest, waitReady } from '../../src/deploy/qemu.ts'
 import { temporaryDirectory } from '../../src/host/temp.ts'
+import { builtOnce, canBoot } from '../helpers/built.ts'
 import { stage5 } from '../helpers/console.ts'
-import { type Built, buildProfile, cannotBoot, shell } from '../helpers/guest.ts'
+import { type Built, cannotBoot, shell } from '../helpers/guest.ts'
 import { diskless, initramfsOf, manifestOf } from '../helpers/i5b-memory.ts'
 
 const DEADLINE_MS = 240_000
@@ -63,21 +64,13 @@ async function serve(): Promise<void> {
 }
 
 async function built(t: TestContext, name: string, mode: string, more = ''): Promise<Built | undefined> {
-  if (cannotBoot) {
-    t.skip(cannotBoot)
-    return undefined
-  }
+  if (!canBoot(t)) return undefined
   const key = readFileSync(at('.stage5/keys/house.pub'), 'utf8').replace(/-----.*-----|\n/g, '')
-  write(
-    `profiles/${name}.yaml`,
+  const text =
     `stage5: 1\nparents: [minimal]\npackages: [signify-openbsd]\nnetwork: dhcp\n` +
-      `scripts: {libc6: it guards upgrades of a running system}\nimages: [{format: squashfs, level: 3}, initrd]\n` +
-      `files: [{path: /usr/share/marks/one, content: one}]\nconfig: {mode: ${mode}, keys: ["${key}"]}\n${more}`,
-  )
-  const found = await buildProfile(project.path, name)
-  if ('file' in found) return found
-  t.skip(found.skip)
-  return undefined
+    `scripts: {libc6: it guards upgrades of a running system}\nimages: [{format: squashfs, level: 3}, initrd]\n` +
+    `files: [{path: /usr/share/marks/one, content: one}]\nconfig: {mode: ${mode}, keys: ["${key}"]}\n${more}`
+  return await builtOnce(t, project.path, name, text)
 }
 
 function urls(...names: readonly string[]): string[] {

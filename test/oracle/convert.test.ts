@@ -7,31 +7,19 @@ import { bootGuest, type Guest, waitReady } from '../../src/deploy/qemu.ts'
 import { planOneInitrd } from '../../src/emit/one-initrd.ts'
 import { findTool, run } from '../../src/host/run.ts'
 import { temporaryDirectory } from '../../src/host/temp.ts'
+import { builtOnce } from '../helpers/built.ts'
 import { type Ran, stage5 } from '../helpers/console.ts'
-import { type Built, buildProfile, cannotBoot, shell } from '../helpers/guest.ts'
+import { type Built, shell } from '../helpers/guest.ts'
 
 const DEADLINE_MS = 400_000
 const STORE = process.env['STAGE5_STORE'] ?? resolve(import.meta.dirname, '../.tmp/store')
 const project = temporaryDirectory()
 process.on('exit', () => project[Symbol.dispose]())
-let output: Promise<Built | { skip: string }> | undefined
 
-async function built(t: TestContext): Promise<Built | undefined> {
-  const missing = ['cpio', 'xz', 'zstd', 'gzip'].find((tool) => findTool(tool) === undefined)
-  if (cannotBoot || missing !== undefined) {
-    t.skip(cannotBoot || `needs ${missing}`)
-    return undefined
-  }
-  mkdirSync(join(project.path, 'profiles'), { recursive: true })
-  writeFileSync(
-    join(project.path, 'profiles/old.yaml'),
-    'stage5: 1\nparents: [minimal]\nnetwork: none\nimages: [tar]\n',
-  )
-  output ??= buildProfile(project.path, 'old')
-  const found = await output
-  if ('file' in found) return found
-  t.skip(found.skip)
-  return undefined
+function built(t: TestContext): Promise<Built | undefined> {
+  return builtOnce(t, project.path, 'old', 'stage5: 1\nparents: [minimal]\nnetwork: none\nimages: [tar]\n', {
+    tools: ['cpio', 'xz', 'zstd', 'gzip'],
+  })
 }
 
 /** The root of the build as one archive, made by GNU tar and cpio. */

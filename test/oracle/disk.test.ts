@@ -1,14 +1,15 @@
 /** Disks that start by themselves: other programs find them right, and both firmwares boot them. */
 import assert from 'node:assert/strict'
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { isStage5Error } from '../../src/base/errors.ts'
 import { copyDataDisk } from '../../src/deploy/data-disk.ts'
 import { bootGuest, type Guest, type GuestSpec, waitReady } from '../../src/deploy/qemu.ts'
-import { findTool, run } from '../../src/host/run.ts'
+import { run } from '../../src/host/run.ts'
 import { temporaryDirectory } from '../../src/host/temp.ts'
-import { type Built, buildProfile, cannotBoot, shell } from '../helpers/guest.ts'
+import { builtOnce } from '../helpers/built.ts'
+import { type Built, buildProfile, shell } from '../helpers/guest.ts'
 
 const DEADLINE_MS = 240_000
 const OVMF = '/usr/share/ovmf/OVMF.fd'
@@ -18,26 +19,11 @@ process.on('exit', () => project[Symbol.dispose]())
 const FILES = [OVMF, '/usr/lib/syslinux/mbr/gptmbr.bin', '/usr/lib/systemd/boot/efi/linuxx64.efi.stub']
 const TOOLS = ['mformat', 'syslinux', 'qemu-img', 'sgdisk', 'fsck.vfat', 'veritysetup', 'e2fsck']
 
-let output: Promise<Built | { skip: string }> | undefined
-
-async function built(t: TestContext): Promise<Built | undefined> {
-  const missing =
-    TOOLS.find((tool) => findTool(tool) === undefined) ?? FILES.find((file) => !existsSync(file))
-  if (cannotBoot || missing !== undefined) {
-    t.skip(cannotBoot || `needs ${missing}`)
-    return undefined
-  }
-  mkdirSync(join(project.path, 'profiles'), { recursive: true })
-  writeFileSync(
-    join(project.path, 'profiles/disk.yaml'),
+function built(t: TestContext): Promise<Built | undefined> {
+  const text =
     'stage5: 1\nparents: [minimal]\nnetwork: none\nimages: [disk, qcow2, vhd]\n' +
-      'data: [{name: data, size: 16M, paths: [/var/log]}]\n',
-  )
-  output ??= buildProfile(project.path, 'disk')
-  const found = await output
-  if ('file' in found) return found
-  t.skip(found.skip)
-  return undefined
+    'data: [{name: data, size: 16M, paths: [/var/log]}]\n'
+  return builtOnce(t, project.path, 'disk', text, { tools: TOOLS, files: FILES })
 }
 
 /** First sector and number of sectors of each partition, as sgdisk reads them. */

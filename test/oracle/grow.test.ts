@@ -1,36 +1,24 @@
 /** A disk that is larger than its image: the first boot gives the rest to the last data area. */
 import assert from 'node:assert/strict'
-import { mkdirSync, truncateSync, writeFileSync } from 'node:fs'
+import { truncateSync } from 'node:fs'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { copyDataDisk } from '../../src/deploy/data-disk.ts'
 import { bootGuest, type Guest, waitReady } from '../../src/deploy/qemu.ts'
-import { findTool, run } from '../../src/host/run.ts'
+import { run } from '../../src/host/run.ts'
 import { temporaryDirectory } from '../../src/host/temp.ts'
-import { type Built, buildProfile, cannotBoot, shell } from '../helpers/guest.ts'
+import { builtOnce } from '../helpers/built.ts'
+import { type Built, shell } from '../helpers/guest.ts'
 
 const DEADLINE_MS = 240_000
 const project = temporaryDirectory()
 process.on('exit', () => project[Symbol.dispose]())
-let output: Promise<Built | { skip: string }> | undefined
 
-async function built(t: TestContext): Promise<Built | undefined> {
-  const missing = ['mformat', 'syslinux', 'sgdisk', 'e2fsck'].find((tool) => findTool(tool) === undefined)
-  if (cannotBoot || missing !== undefined) {
-    t.skip(cannotBoot || `needs ${missing}`)
-    return undefined
-  }
-  mkdirSync(join(project.path, 'profiles'), { recursive: true })
-  writeFileSync(
-    join(project.path, 'profiles/grow.yaml'),
+function built(t: TestContext): Promise<Built | undefined> {
+  const text =
     'stage5: 1\nparents: [minimal]\nnetwork: none\nimages: [{format: disk, firmware: bios}]\n' +
-      'data: [{name: logs, size: 16M, paths: [/var/log]}, {name: data, size: 16M, paths: [/srv]}]\n',
-  )
-  output ??= buildProfile(project.path, 'grow')
-  const found = await output
-  if ('file' in found) return found
-  t.skip(found.skip)
-  return undefined
+    'data: [{name: logs, size: 16M, paths: [/var/log]}, {name: data, size: 16M, paths: [/srv]}]\n'
+  return builtOnce(t, project.path, 'grow', text, { tools: ['mformat', 'syslinux', 'sgdisk', 'e2fsck'] })
 }
 
 async function start(file: string, signal: AbortSignal): Promise<Guest> {

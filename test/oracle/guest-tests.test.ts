@@ -1,14 +1,15 @@
 /** `stage5 test`: what a profile declares is run on real guests, and what is wrong fails for its own reason. */
 import assert from 'node:assert/strict'
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { readBootRecord, verifyBootRecord } from '../../src/cli/boot-record.ts'
 import { digestOf } from '../../src/base/digest.ts'
 import { loadPublicKeys } from '../../src/host/signing.ts'
 import { temporaryDirectory } from '../../src/host/temp.ts'
+import { builtOnce } from '../helpers/built.ts'
 import { type Ran, stage5 } from '../helpers/console.ts'
-import { type Built, buildProfile, cannotBoot } from '../helpers/guest.ts'
+import { type Built } from '../helpers/guest.ts'
 
 const STORE = process.env['STAGE5_STORE'] ?? resolve(import.meta.dirname, '../.tmp/store')
 const project = temporaryDirectory()
@@ -35,21 +36,8 @@ variants:
       - {name: must-fail, expect: fail}
 `
 
-const outputs = new Map<string, Promise<Built | { skip: string }>>()
-
-async function built(t: TestContext, name: string): Promise<Built | undefined> {
-  if (cannotBoot) {
-    t.skip(cannotBoot)
-    return undefined
-  }
-  mkdirSync(join(project.path, 'profiles'), { recursive: true })
-  writeFileSync(join(project.path, 'profiles/web.yaml'), PROFILE)
-  const output = outputs.get(name) ?? buildProfile(project.path, name)
-  outputs.set(name, output)
-  const found = await output
-  if ('file' in found) return found
-  t.skip(found.skip)
-  return undefined
+function built(t: TestContext, name: string): Promise<Built | undefined> {
+  return builtOnce(t, project.path, name, PROFILE)
 }
 
 function program(...words: readonly string[]): Promise<Ran> {

@@ -8,29 +8,20 @@ import { bootGuest, type Guest, type GuestSpec, waitReady } from '../../src/depl
 import type { Part } from '../../src/emit/one-initrd.ts'
 import { findTool, run } from '../../src/host/run.ts'
 import { temporaryDirectory } from '../../src/host/temp.ts'
-import { type Built, buildProfile, cannotBoot, shell } from '../helpers/guest.ts'
+import { builtOnce } from '../helpers/built.ts'
+import { type Built, shell } from '../helpers/guest.ts'
 
 const DEADLINE_MS = 240_000
 const project = temporaryDirectory()
 process.on('exit', () => project[Symbol.dispose]())
 
-let output: Promise<Built | { skip: string }> | undefined
-
-async function built(t: TestContext): Promise<Built | undefined> {
-  if (cannotBoot) {
-    t.skip(cannotBoot)
-    return undefined
-  }
-  mkdirSync(join(project.path, 'profiles'), { recursive: true })
-  writeFileSync(
-    join(project.path, 'profiles/ram.yaml'),
+function built(t: TestContext): Promise<Built | undefined> {
+  return builtOnce(
+    t,
+    project.path,
+    'ram',
     'stage5: 1\nparents: [minimal]\nnetwork: none\nimages: [squashfs, tar, initrd, netboot]\n',
   )
-  output ??= buildProfile(project.path, 'ram')
-  const found = await output
-  if ('file' in found) return found
-  t.skip(found.skip)
-  return undefined
 }
 
 function initramfsOf(found: Built): string {

@@ -6,8 +6,9 @@ import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import { waitReady } from '../../src/deploy/qemu.ts'
 import { temporaryDirectory } from '../../src/host/temp.ts'
+import { builtOnce, canBoot } from '../helpers/built.ts'
 import { stage5 } from '../helpers/console.ts'
-import { bootBuilt, type Built, buildProfile, cannotBoot } from '../helpers/guest.ts'
+import { bootBuilt, type Built } from '../helpers/guest.ts'
 import { diskless, initramfsOf, manifestOf, packInto } from '../helpers/i5b-memory.ts'
 
 const MIB = 1_048_576
@@ -36,15 +37,9 @@ async function built(
   mebibytes: number,
   more: string,
 ): Promise<Built | undefined> {
-  if (cannotBoot) {
-    t.skip(cannotBoot)
-    return undefined
-  }
+  if (!canBoot(t)) return undefined
   await padded(name, mebibytes, more)
-  const found = await buildProfile(project.path, name)
-  if ('file' in found) return found
-  t.skip(found.skip)
-  return undefined
+  return await builtOnce(t, project.path, name)
 }
 
 function baseMiB(found: Built): number {

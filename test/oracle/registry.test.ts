@@ -10,7 +10,7 @@ import type { PublishedGeneration } from '../../src/fleet/channel.ts'
 import { findTool, run as runTool } from '../../src/host/run.ts'
 import { stage5 } from '../helpers/console.ts'
 import { freePort } from '../helpers/fe-etcd.ts'
-import { packedProject } from '../helpers/project.ts'
+import { FILED, packedProject, wordProfile } from '../helpers/project.ts'
 
 async function startRegistry(folder: string): Promise<{ host: string } & AsyncDisposable> {
   const port = await freePort()
@@ -61,18 +61,7 @@ test('a line is published, continued, and collected', async (t) => {
     return JSON.parse(ran.stdout) as T
   }
   const build = async (text: string): Promise<void> => {
-    const head = [
-      'stage5: 1',
-      'repositories: [house]',
-      'packages: [app/shell]',
-      'kernel: none',
-      'images: [squashfs]',
-      'pipeline: filed',
-    ]
-    writeFileSync(
-      at('profiles/word.yaml'),
-      `${head.join('\n')}\nfiles:\n  - {path: /etc/text, content: ${text}}\n`,
-    )
+    writeFileSync(at('profiles/word.yaml'), wordProfile(text))
     await run('build', 'word')
   }
   const get = (path: string, headers: Record<string, string> = {}): Promise<Response> =>
@@ -85,7 +74,7 @@ test('a line is published, continued, and collected', async (t) => {
     return { digest: digestOf(text), value: JSON.parse(text) as Manifest }
   }
   mkdirSync(at('stages'), { recursive: true })
-  writeFileSync(at('stages/filed.yaml'), 'stage5: 1\nstages: [files, strip, check, clamp]\n')
+  writeFileSync(at('stages/filed.yaml'), FILED)
   for (const key of ['root1', 'release', 'online']) await run('key', 'new', key)
   await build('one')
   await run('trust', 'init', '--to', place, '--root', 'root1')

@@ -1,13 +1,14 @@
 /** Two kernels in one output: each boots with its own modules, directly and from the menus of a disk. */
 import assert from 'node:assert/strict'
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { join, resolve } from 'node:path'
+import { readFileSync } from 'node:fs'
+import { resolve } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { bootGuest, type Guest, waitReady } from '../../src/deploy/qemu.ts'
-import { findTool, run } from '../../src/host/run.ts'
+import { run } from '../../src/host/run.ts'
 import { temporaryDirectory } from '../../src/host/temp.ts'
+import { builtOnce, canBoot } from '../helpers/built.ts'
 import { stage5 } from '../helpers/console.ts'
-import { type Built, buildProfile, cannotBoot, shell } from '../helpers/guest.ts'
+import { type Built, shell } from '../helpers/guest.ts'
 import { type TwoKernels, twoKernels } from '../helpers/i5c-kernels.ts'
 
 const DEADLINE_MS = 240_000
@@ -17,32 +18,18 @@ const FILES = [OVMF, '/usr/lib/syslinux/mbr/gptmbr.bin', '/usr/lib/systemd/boot/
 const project = temporaryDirectory()
 process.on('exit', () => project[Symbol.dispose]())
 
-let output: Promise<Built | { skip: string }> | undefined
-
 async function built(t: TestContext): Promise<(Built & { kernels: TwoKernels }) | undefined> {
-  const missing =
-    ['mformat', 'syslinux'].find((tool) => findTool(tool) === undefined) ??
-    FILES.find((file) => !existsSync(file))
-  if (cannotBoot || missing !== undefined) {
-    t.skip(cannotBoot || `needs ${missing}`)
-    return undefined
-  }
+  if (!canBoot(t, { tools: ['mformat', 'syslinux'], files: FILES })) return undefined
   const kernels = twoKernels()
   if ('skip' in kernels) {
     t.skip(kernels.skip)
     return undefined
   }
-  mkdirSync(join(project.path, 'profiles'), { recursive: true })
-  writeFileSync(
-    join(project.path, 'profiles/two.yaml'),
+  const text =
     `stage5: 1\nparents: [minimal]\nnetwork: none\npackages: [linux-image-${kernels.other}]\n` +
-      'images: [{format: squashfs, level: 3}, disk]\n',
-  )
-  output ??= buildProfile(project.path, 'two')
-  const found = await output
-  if ('file' in found) return { ...found, kernels }
-  t.skip(found.skip)
-  return undefined
+    'images: [{format: squashfs, level: 3}, disk]\n'
+  const found = await builtOnce(t, project.path, 'two', text)
+  return found && { ...found, kernels }
 }
 
 async function start(found: Built, signal: AbortSignal, firmware?: string): Promise<Guest> {
