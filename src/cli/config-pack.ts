@@ -28,7 +28,7 @@ export interface ConfigLabel {
  * @param date seconds since 1970
  * @throws S5_CONFIG_INVALID
  */
-export async function configArchive(
+async function configArchive(
   folder: string,
   date: number,
   { name: title, sequence }: ConfigLabel,
@@ -86,7 +86,7 @@ function labelHeader(size: number, mtime: number): Uint8Array {
 }
 
 /** What a package was labelled as, or undefined for bytes that are none. */
-export function configLabel(bytes: Uint8Array): ConfigLabel | undefined {
+function configLabel(bytes: Uint8Array): ConfigLabel | undefined {
   let archive: Buffer
   try {
     archive = gunzipSync(bytes)

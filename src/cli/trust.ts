@@ -46,7 +46,7 @@ export async function signersOf(world: World, names: readonly string[]): Promise
 }
 
 /** The root of the project. @throws S5_FILE_MISSING before `stage5 trust init` */
-export async function ownRoot(world: World): Promise<Trusted> {
+async function ownRoot(world: World): Promise<Trusted> {
   const bytes = await readFile(rootFile(world)).catch((cause: NodeJS.ErrnoException) => {
     if (cause.code !== 'ENOENT') throw cause
     throw new Stage5Error('S5_FILE_MISSING', 'nobody is named yet who may sign what this project publishes', {

@@ -44,7 +44,7 @@ export interface FleetLock extends AsyncDisposable {
 }
 
 /** A client that has seen one store refuses answers of another, and is refused by it (R7). */
-export const STORE_HEADER = 'stage5-store-id'
+const STORE_HEADER = 'stage5-store-id'
 
 const PROTOCOL_HEADER = 'fleet-lock-protocol'
 const GROUP_NAME = /^[a-zA-Z0-9.-]+$/

@@ -40,7 +40,7 @@ export interface DataDiskPlan {
   readonly files: readonly FileInode[]
 }
 
-export const DATA_BLOCK = 4096
+const DATA_BLOCK = 4096
 /** The smallest ext4 that has a journal: 2048 blocks. */
 const SMALLEST = 2048 * DATA_BLOCK
 /** debugfs reads its commands in lines of BUFSIZ bytes. */

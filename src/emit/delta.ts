@@ -129,9 +129,7 @@ function sumOf({ size, digest }: ImageSum): ImageSum {
 }
 
 /** @throws S5_ARCHIVE_REFUSED */
-export async function readDelta(
-  delta: ReadableImage,
-): Promise<{ readonly delta: Delta; readonly start: number }> {
+async function readDelta(delta: ReadableImage): Promise<{ readonly delta: Delta; readonly start: number }> {
   const length = parseFirstLine(await delta.read(0, DELTA_FIRST_LINE), delta.name)
   const header = await exactly(delta, DELTA_FIRST_LINE, length)
   const parsed = parseDelta(header, delta.name)

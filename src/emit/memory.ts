@@ -51,7 +51,7 @@ const COST = {
 } as const
 
 /** Bytes in zram by bytes of a tree of programs and libraries; see `npm run bench`. */
-export const ZRAM_RATIO: { readonly [compressor in RamRoot['compressor']]: number } = {
+const ZRAM_RATIO: { readonly [compressor in RamRoot['compressor']]: number } = {
   'lzo-rle': 0.55,
   lzo: 0.55,
   lz4: 0.56,

@@ -6,7 +6,7 @@ import type { Compare, Operation } from './engine.ts'
 export const MAX_OPERATIONS = 128
 
 /** etcd takes requests of 1.5 MiB (`--max-request-bytes`); what is written around the values must fit too. */
-export const MAX_REQUEST_BYTES = 1_400_000
+const MAX_REQUEST_BYTES = 1_400_000
 
 /** @throws RangeError */
 export function checkTransaction(compares: readonly Compare[], operations: readonly Operation[]): void {

@@ -79,7 +79,7 @@ export type DataStep =
 /** Their guests' data is files of the host, which can be copied and put back: `dataSnapshot` of their port. */
 const WITH_SNAPSHOTS: ReadonlySet<DriverKind> = new Set(['dir', 'qemu', 'libvirt'])
 
-export function hasSnapshots({ driver }: Pick<Group, 'driver'>): boolean {
+function hasSnapshots({ driver }: Pick<Group, 'driver'>): boolean {
   return WITH_SNAPSHOTS.has(driver.kind)
 }
 

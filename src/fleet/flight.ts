@@ -19,7 +19,7 @@ const NOTHING: Step = {}
 /** Why a guest stands that waits for nothing but a slot. */
 export const STAGED = 'images are there'
 /** Attempts to prepare a generation; the pauses between them double, and add up to half of `recoverSeconds`. */
-export const MOST_ATTEMPTS = 5
+const MOST_ATTEMPTS = 5
 
 /** What is next for a guest that has something to do; nothing for one that waits for a slot or for nothing. */
 export function stepGuest(name: string, document: GuestDocument, group: Group, facts: Facts): Step {

@@ -7,7 +7,7 @@ import { digestOf, hexOf } from '../base/digest.ts'
 import { Stage5Error } from '../base/errors.ts'
 import type { Json } from '../base/json.ts'
 
-export const ROLES = ['root', 'timestamp', 'snapshot', 'targets', 'channels'] as const
+const ROLES = ['root', 'timestamp', 'snapshot', 'targets', 'channels'] as const
 /** `targets` is the release role; `channels` is delegated by it, for `channels/*` alone. */
 export type Role = (typeof ROLES)[number]
 export type TopRole = Exclude<Role, 'channels'>

@@ -64,7 +64,7 @@ function isStaged(state: string): boolean {
 }
 
 /** '' when nothing keeps the rollout from going on. Each cause is looked at anew in every pass. */
-export function whyHeld(progress: Progress, view: View): string {
+function whyHeld(progress: Progress, view: View): string {
   const { rollout, groups, byGroup, waves } = progress
   if (groups.length < rollout.groups.length)
     return `group ${some(rollout.groups.filter((name) => !view.groups.has(name)))} is no longer configured`

@@ -16,7 +16,7 @@ import { hash } from 'node:crypto'
 import type { Digest } from '../base/digest.ts'
 import { refuse } from '../base/errors.ts'
 
-export const RUN_KINDS = ['head', 'block', 'fragment', 'metadata'] as const
+const RUN_KINDS = ['head', 'block', 'fragment', 'metadata'] as const
 export type RunKind = (typeof RUN_KINDS)[number]
 
 export interface Run {

@@ -34,7 +34,7 @@ const INODE = [
   ['mtime', 32, 'u64'],
   ['nlink', 44, 'u32'],
 ] as const satisfies Struct
-export const EROFS_INODE = 64
+const EROFS_INODE = 64
 
 /** i_format: extended inode, with the data layouts FLAT_PLAIN and FLAT_INLINE. */
 const EXTENDED = 1

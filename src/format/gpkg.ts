@@ -25,7 +25,7 @@ export interface ManifestEntry {
 }
 
 /** Bytes of the Manifest, and of one signature. */
-export const MAX_MANIFEST: number = 2 ** 20
+const MAX_MANIFEST: number = 2 ** 20
 export const MAX_SIGNATURE: number = 2 ** 16
 const MAX_MEMBERS = 100
 const HEX_LENGTH: { readonly [name in GpkgHash]: number } = { BLAKE2B: 128, SHA512: 128, SHA256: 64 }

@@ -12,7 +12,7 @@ export const XPAK_TAIL = 16
 const FRAME = 24
 /** Bytes. Real segments have up to some hundred thousand. */
 export const MAX_XPAK: number = 2 ** 26
-export const MAX_XPAK_VALUE: number = 2 ** 24
+const MAX_XPAK_VALUE: number = 2 ** 24
 const MAX_NAME = 255
 
 /**

@@ -113,7 +113,7 @@ function busy(path: string): Stage5Error {
 }
 
 /** Processes that hold a record lock on `path`, as `PID (command)`; other people's commands may be hidden. */
-export function holdersOf(path: string): string[] {
+function holdersOf(path: string): string[] {
   try {
     const { ino } = statSync(path)
     const holders = new Set<string>()

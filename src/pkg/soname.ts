@@ -20,7 +20,7 @@ export function parseSonames(text: string): SonameKey[] {
   return [...keys]
 }
 
-export function sonameKey(abi: string, soname: string): SonameKey {
+function sonameKey(abi: string, soname: string): SonameKey {
   return `${abi}: ${soname}`
 }
 

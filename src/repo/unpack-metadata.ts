@@ -91,7 +91,7 @@ function wordsOf(text: string | undefined): string[] {
 }
 
 /** `php-8.3.9-r1` to its name and version; undefined when it does not end with a version. */
-export function splitFullName(full: string): { name: string; version: string } | undefined {
+function splitFullName(full: string): { name: string; version: string } | undefined {
   for (let at = full.indexOf('-'); at > 0; at = full.indexOf('-', at + 1)) {
     const [name, version] = [full.slice(0, at), full.slice(at + 1)]
     if (isEbuildVersion(version) && PACKAGE.test(name)) return { name, version }

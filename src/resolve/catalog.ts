@@ -38,7 +38,7 @@ export function placesOf(
  *
  * @param isPriorityFirst what is preferred comes even before a newer version
  */
-export function byQuality(
+function byQuality(
   placeOf: (pkg: Package) => number,
   isPriorityFirst: boolean,
 ): (left: Package, right: Package) => number {

@@ -251,7 +251,7 @@ export function gentooArch(arch: string): string {
  * testing, `**` everything.
  * @see make.conf(5), ACCEPT_KEYWORDS; portage(5), package.accept_keywords
  */
-export function acceptsKeywords(keywords: readonly string[], accepted: readonly string[]): boolean {
+function acceptsKeywords(keywords: readonly string[], accepted: readonly string[]): boolean {
   return keywordTest(accepted)(keywords)
 }
 

@@ -143,7 +143,7 @@ function standings(problem: Problem, choice: Choice): (variable: number) => Stan
 }
 
 /** The builds that are preferred to `pkg` in its slot, best first. */
-export function betterThan(choice: Choice, pkg: Package): readonly Package[] {
+function betterThan(choice: Choice, pkg: Package): readonly Package[] {
   const all = choice.visible(pkg.name)
   const place = all.indexOf(pkg)
   return place < 1 ? [] : all.slice(0, place).filter(({ slot }) => slot === pkg.slot)

@@ -4,7 +4,7 @@ import type { ConfigSpec, RamRoot } from './profile.ts'
 import { type Field, group, scalar, stack } from './shape-layers.ts'
 
 /** What a budget may limit: an output by its format, and what boots together. */
-export const BUDGETS: { readonly [output: string]: string } = {
+const BUDGETS: { readonly [output: string]: string } = {
   base: 'Read-only image that guests run on.',
   kernel: 'Kernel image.',
   initrd: 'Initramfs.',

@@ -4,7 +4,7 @@ import type { Document, Node } from 'yaml'
 import { invalid, type Place, type Source } from '../base/shape.ts'
 
 /** Bounds of one document; far above anything a person writes. */
-export const YAML_LIMITS = { bytes: 1_048_576, nodes: 50_000, depth: 32 } as const
+const YAML_LIMITS = { bytes: 1_048_576, nodes: 50_000, depth: 32 } as const
 
 /**
  * Core schema (`no` and `on` are strings), one document, unique keys, no tags, anchors bounded by the nodes they

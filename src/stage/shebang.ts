@@ -6,7 +6,7 @@ import type { Entry, Tree } from '../tree/tree.ts'
 import { factsOfFiles } from './known-facts.ts'
 
 /** As in Linux (BINPRM_BUF_SIZE): how long the first line may be; the rest is cut off. */
-export const SHEBANG_MAX = 256
+const SHEBANG_MAX = 256
 
 /** Where `env` looks, and the shell of a guest: the usual PATH of root. */
 const SEARCH = ['usr/local/sbin', 'usr/local/bin', 'usr/sbin', 'usr/bin', 'sbin', 'bin']

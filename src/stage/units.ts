@@ -53,7 +53,7 @@ export interface UnitName {
   readonly suffix: string
 }
 
-export function unitName(name: string): UnitName {
+function unitName(name: string): UnitName {
   const dot = name.lastIndexOf('.')
   const [stem, suffix] = dot < 0 ? [name, ''] : [name.slice(0, dot), name.slice(dot)]
   const at = stem.indexOf('@')

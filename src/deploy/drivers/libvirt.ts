@@ -122,7 +122,7 @@ const MACHINES: { readonly [arch: string]: { readonly arch: string; readonly mac
 }
 
 /** @see https://libvirt.org/formatdomain.html */
-export function domainXml(
+function domainXml(
   folder: GuestFolder,
   generation: string,
   { image, boot, disks, words }: Images,

@@ -57,7 +57,7 @@ export function metadataWriter(codec: SquashfsCodec, level: number): MetadataWri
 }
 
 /** One stored block with its length in front. */
-export function metadataBlock(bytes: Buffer, codec: SquashfsCodec, level: number): Uint8Array {
+function metadataBlock(bytes: Buffer, codec: SquashfsCodec, level: number): Uint8Array {
   const packed = compressBlockSync(codec, Math.min(level, METADATA_LEVEL), bytes)
   const raw = packed.length >= bytes.length
   const stored = raw ? bytes : packed
