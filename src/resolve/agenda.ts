@@ -14,8 +14,9 @@ export class Agenda {
   readonly #saved: number[] = []
 
   openLevel(): void {
-    for (const tier of ALL_TIERS)
-      this.#saved.push(this.#positions[tier] as number, this.#places[tier] as number)
+    const [first = 0, second = 0, third = 0] = this.#positions
+    const [one = 0, two = 0, three = 0] = this.#places
+    this.#saved.push(first, one, second, two, third, three)
   }
 
   /** As it was when `level`, counted from 0, was opened. */
@@ -52,8 +53,8 @@ export class Agenda {
     let found = nothing
     for (; position < trail.length; position++, place = 0) {
       const literal = trail[position] as Literal
-      if (literal % 2 === 1) continue
-      const lists = (required[literal / 2] as Required)[tier]
+      if ((literal & 1) === 1) continue
+      const lists = (required[literal >> 1] as Required)[tier]
       while (place < lists.length && (found = look(lists[place] as readonly Literal[])) === nothing) place++
       if (found !== nothing) break
     }

@@ -18,7 +18,6 @@ const NONE = -1
 const UNKNOWN = 0
 const TRUE = 1
 const FALSE = -1
-const HARD_TIERS: readonly Tier[] = [0, 1]
 
 export function openSearch(client: Client): Search {
   return new Cdcl(client)
@@ -52,6 +51,7 @@ class Cdcl implements Search {
   readonly #trail: Literal[] = []
   readonly #limits: number[] = []
   readonly #agenda = new Agenda()
+  readonly #look = (literals: readonly Literal[]): Literal => this.#openLiteral(literals)
   #propagated = 0
   #expanded = 0
   /** Of the last call. */
@@ -228,18 +228,20 @@ class Cdcl implements Search {
         if (conflict !== NONE) return conflict
       } else if (this.#expanded < this.#trail.length) {
         const literal = this.#trail[this.#expanded++] as Literal
-        if (literal % 2 === 0 && !this.#isExpanded[literal / 2]) {
-          this.#isExpanded[literal / 2] = true
-          this.#client.expand(literal / 2)
+        if ((literal & 1) === 0 && !this.#isExpanded[literal >> 1]) {
+          this.#isExpanded[literal >> 1] = true
+          this.#client.expand(literal >> 1)
         }
       } else return NONE
     }
   }
 
   #propagateOne(literal: Literal): number {
-    if (literal % 2 === 0) {
-      const variable = literal / 2
-      for (const other of this.#groups[this.#groupOf[variable] as number] as readonly number[]) {
+    if ((literal & 1) === 0) {
+      const variable = literal >> 1
+      const group = this.#groups[this.#groupOf[variable] as number] as readonly number[]
+      for (let index = 0; index < group.length; index++) {
+        const other = group[index] as number
         if (other === variable) continue
         const value = this.#value[other * 2]
         if (value === TRUE) return this.#pair(variable, other)
@@ -288,12 +290,14 @@ class Cdcl implements Search {
 
   /** The first requirement that does not hold, met by its first literal that may be true. */
   #choose(wishes: boolean): Literal {
-    const look = (literals: readonly Literal[]): Literal => this.#openLiteral(literals)
-    for (const tier of wishes ? ALL_TIERS : HARD_TIERS) {
-      const choice = this.#agenda.advance(tier, this.#trail, this.#required, look, NONE)
-      if (choice !== NONE) return choice
-    }
-    return NONE
+    const atOnce = this.#unmet(0)
+    if (atOnce !== NONE) return atOnce
+    const later = this.#unmet(1)
+    return later === NONE && wishes ? this.#unmet(2) : later
+  }
+
+  #unmet(tier: Tier): Literal {
+    return this.#agenda.advance(tier, this.#trail, this.#required, this.#look, NONE)
   }
 
   /** Requirements that hold need not be looked at again while what makes them hold stays. */

@@ -50,28 +50,30 @@ function membership(problem: Problem, members: readonly number[]): Uint8Array {
  */
 function replaceable(problem: Problem, kept: readonly number[]): number[] {
   const isKept = membership(problem, kept)
-  const rivals = new Set<number>()
-  const wanted = new Set<number>()
+  const isRival = new Uint8Array(problem.size)
+  const isWanted = new Uint8Array(problem.size)
   const askers = new Map<number, number[]>()
-  for (const owner of kept)
+  const targets: number[][] = []
+  for (const owner of kept) {
+    const own: number[] = []
     for (const { tier, variables } of problem.requirements(owner)) {
-      const first = variables.find((variable) => isKept[variable] === 1)
-      if (first === undefined) continue
-      const last = variables.findLast((variable) => isKept[variable] === 1)
-      if (owner === problem.profile && tier === 0) wanted.add(first)
-      if (first !== last) {
-        for (const variable of variables) if (isKept[variable] === 1) rivals.add(variable)
-      } else if (first !== owner) push(askers, first, owner)
+      const start = own.length
+      for (const variable of variables) if (isKept[variable] === 1) own.push(variable)
+      if (own.length === start) continue
+      const first = own[start] as number
+      if (owner === problem.profile && tier === 0) isWanted[first] = 1
+      if (own.at(-1) !== first) for (let at = start; at < own.length; at++) isRival[own[at] as number] = 1
+      else if (first !== owner) push(askers, first, owner)
     }
-  const spare = kept.filter((variable) => rivals.has(variable) && !wanted.has(variable))
+    targets[owner] = own
+  }
+  const spare = kept.filter((variable) => isRival[variable] === 1 && isWanted[variable] === 0)
   if (spare.length === 0) return []
-  const targetsOf = (owner: number): number[] =>
-    problem.requirements(owner).flatMap(({ variables }) => variables.filter((one) => isKept[one] === 1))
-  const component = new Map<number, number>()
-  for (const [index, members] of componentsOf(kept, targetsOf).entries())
-    for (const member of members) component.set(member, index)
+  const component = new Int32Array(problem.size)
+  for (const [index, members] of componentsOf(kept, (owner) => targets[owner] as number[]).entries())
+    for (const member of members) component[member] = index
   const canGo = (variable: number): boolean =>
-    (askers.get(variable) ?? []).every((owner) => component.get(owner) === component.get(variable))
+    (askers.get(variable) ?? []).every((owner) => component[owner] === component[variable])
   return spare.filter(canGo).reverse()
 }
 
@@ -96,12 +98,17 @@ function needed(problem: Problem, isChosen: Uint8Array): number[] | undefined {
     if (owner !== undefined) {
       index++
       for (const { tier, variables } of problem.requirements(owner)) {
-        const met = variables.filter((variable) => isChosen[variable] === 1)
-        const isSettled = met.length === 1 || (owner === problem.profile && tier === 0)
-        if (met.length === 0) {
+        let first = -1
+        let count = 0
+        for (const variable of variables)
+          if (isChosen[variable] === 1 && count++ === 0) {
+            first = variable
+            if (owner === problem.profile && tier === 0) break
+          }
+        if (count === 0) {
           if (tier !== 2) return undefined
-        } else if (isSettled && tier < 2) keep(met[0] as number)
-        else waiting[tier === 2 ? 1 : 0].push(met)
+        } else if (count === 1 && tier < 2) keep(first)
+        else waiting[tier === 2 ? 1 : 0].push(variables.filter((variable) => isChosen[variable] === 1))
       }
       continue
     }
