@@ -49,7 +49,7 @@ export async function emitAll(world: World, recipe: Recipe, composed: Composed):
   const inThread = async (kind: string, input: unknown): Promise<Measured> =>
     (await threads.run({ kind, input }, world.signal)) as Measured
   await using output = await openOutput(parent, name, (file) => inThread('measure', { file }))
-  // A disk is written while its base is read; they end before the folder goes.
+  // A disk is written while its base is read. They end before the folder goes.
   await using threads = openThreads(2)
   // Worker threads see what lies in files.
   await store.flush()
@@ -57,7 +57,7 @@ export async function emitAll(world: World, recipe: Recipe, composed: Composed):
   const writeDisk: Job['writeDisk'] = (input) => inThread('disk-image', input)
   const job: Job = { world, store, profile, composed, output, stem, date, blocks, writeDisk }
 
-  const data = await emitData(job)
+  const data = emitData(job)
   const { base, settle, verity, kernel, more } = await emitImages(job, wanted, data)
   const { ready } = profile.boot
   const memory = profile.memory || profile.boot.memory
@@ -72,7 +72,7 @@ export async function emitAll(world: World, recipe: Recipe, composed: Composed):
   )
   const boot = {
     ...files,
-    data: data.map((area) => ({ ...area })),
+    data: data.records.map((area) => ({ ...area })),
     ...(areas.length > 0 && { areas }),
     ready,
     memory,
@@ -100,7 +100,7 @@ interface Emitted {
   readonly more: { readonly [key: string]: Json }
 }
 
-async function emitImages(job: Job, wanted: Wanted, data: readonly DataRecord[]): Promise<Emitted> {
+async function emitImages(job: Job, wanted: Wanted, { records: data, written }: Data): Promise<Emitted> {
   const { base, runs = [], settle } = await emitBase(job, wanted)
   await job.blocks.endThreads()
   const disks = new Set(DISKS.filter((format) => wanted.has(format)))
@@ -109,6 +109,7 @@ async function emitImages(job: Job, wanted: Wanted, data: readonly DataRecord[])
     ? await fitMemory(job, await emitKernel(job, verity?.rootHash), base)
     : undefined
   if (!base || !kernel) return { base, verity, kernel, more: {}, ...(settle && { settle }) }
+  if (disks.size > 0) await written
   const more = {
     ...(wanted.has('initrd') && { oneInitrd: await emitOneInitrd(job, kernel, base) }),
     ...(wanted.has('netboot') && { netboot: await emitNetboot(job, kernel, base) }),
@@ -157,32 +158,38 @@ function isProved(wanted: Wanted): boolean {
   return PROVED.some((format) => wanted.has(format))
 }
 
-async function emitData({
-  world,
-  store,
-  profile,
-  composed,
-  output,
-  stem,
-  date,
-}: Job): Promise<readonly DataRecord[]> {
+/** Disks for data, which may not be written yet. */
+interface Data {
+  readonly records: readonly DataRecord[]
+  readonly written: Promise<unknown>
+}
+
+/** Data disks, made one after the other beside what follows: `output.settle` waits for them. */
+function emitData({ world, store, profile, composed, output, stem, date }: Job): Data {
   const made: DataRecord[] = []
+  let before: Promise<unknown> = Promise.resolve()
   for (const area of profile.data) {
     if (!isKept(area)) continue
     const { label, size, paths, kind } = area
     const name = `${stem}.data-${area.name}.ext4`
-    await timed(world, name, async () => {
+    const make = async (): Promise<void> => {
       const seed = `${profile.id} ${area.name}`
       const target = join(output.directory, name)
       // An overlay begins empty: everything in it hides something of the base.
       const seeded = { label, size, paths: kind === 'overlay' ? [] : paths }
       await makeDataDisk(seeded, composed.root.tree, store, target, { date, seed, signal: world.signal })
-      await output.adopt(name, 'data', output.measure(name))
-    })
+    }
+    const written = before.then(() => timed(world, name, make))
+    before = written
+    void output.adopt(
+      name,
+      'data',
+      written.then(() => output.measure(name)),
+    )
     const record = { name: area.name, label, file: name, size, paths: [...paths] }
     made.push(kind === 'overlay' ? { ...record, kind } : record)
   }
-  return made
+  return { records: made, written: before }
 }
 
 async function emitReports({ composed, output, stem }: Job): Promise<void> {

@@ -140,7 +140,9 @@ export async function openOutput(
       return final
     },
     [Symbol.asyncDispose]: async () => {
-      if (!done) await rm(directory, { recursive: true, force: true })
+      if (done) return
+      await Promise.allSettled(pending)
+      await rm(directory, { recursive: true, force: true })
     },
   }
 }

@@ -99,6 +99,7 @@ export function openPool(
         pump()
       }),
     [Symbol.asyncDispose]: async () => {
+      for (const { reject } of queue.splice(0)) reject(new Error('the threads were ended'))
       await Promise.all([...all].map((worker) => worker.terminate()))
       all.clear()
       idle.length = 0
