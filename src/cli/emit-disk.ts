@@ -83,6 +83,25 @@ export async function emitDisks(
   return made
 }
 
+/**
+ * The unified kernel image of a disk as a file, for disks that get a new base, hash tree and kernel from elsewhere.
+ * @returns its name
+ */
+export async function emitUki(job: Job, parts: DiskParts): Promise<string> {
+  const name = `${job.stem}.efi`
+  const [first] = await entriesOf(job, { ...parts, kernel: { ...parts.kernel, others: [] } })
+  if (!first || !EFI[job.profile.arch])
+    throw new Stage5Error(
+      'S5_IMAGE_INPUT',
+      `uki: expected the architecture amd64 or arm64, found ${job.profile.arch}`,
+      { data: { format: 'uki' } },
+    )
+  await timed(job.world, name, async () => {
+    await job.output.addBytes(name, 'uki', await unified(job, first, ''))
+  })
+  return name
+}
+
 function withFooter({ size, parts }: Disk, bytes: Uint8Array): Disk {
   return { size: size + bytes.length, parts: [...parts, { at: size, bytes }] }
 }
@@ -133,10 +152,14 @@ async function planParts(job: Job, parts: DiskParts, options: ImageOptions, esp:
 /** What the firmware finds: a unified kernel image behind systemd-boot, and the same kernel for syslinux. */
 async function espFiles(
   job: Job,
-  { kernel, verity }: DiskParts,
+  parts: DiskParts,
   { bios, uefi }: { readonly bios: boolean; readonly uefi: boolean },
 ): Promise<EspFile[]> {
-  const { output, stem } = job
+  const entries = await entriesOf(job, parts)
+  return [...(uefi ? await uefiFiles(job, entries) : []), ...(bios ? biosFiles(entries) : [])]
+}
+
+async function entriesOf({ output, stem }: Job, { kernel, verity }: DiskParts): Promise<Entry[]> {
   const labels = diskLabels(stem)
   const where = [`stage5.base=PARTLABEL=${labels.root}`, `stage5.tree=PARTLABEL=${labels.verity}`]
   const cmdline = [kernel.memoryCmdline, ...where, `roothash=${verity.rootHash}`].join(' ')
@@ -149,7 +172,7 @@ async function espFiles(
       linux: await readFile(join(output.directory, one.kernel)),
       initrd: await readFile(join(output.directory, one.initrd)),
     })
-  return [...(uefi ? await uefiFiles(job, entries) : []), ...(bios ? biosFiles(entries) : [])]
+  return entries
 }
 
 /** One kernel that the disk can start; the first of several is what starts by itself. */
@@ -163,25 +186,31 @@ interface Entry {
 
 async function uefiFiles(job: Job, entries: readonly Entry[]): Promise<EspFile[]> {
   const suffix = EFI[job.profile.arch] as string
-  const stub = await bootFile(job, `linux${suffix}.efi.stub`)
   const loader = await bootFile(job, `systemd-boot${suffix}.efi`)
-  const text = (line: string): Uint8Array => Buffer.from(line)
   const chosen = entries.length > 1 ? `default ${entries[0]?.name}.efi\n` : ''
-  const images = entries.map(({ name, cmdline, one, linux, initrd }): EspFile => {
-    const sections = [
-      { name: '.linux', bytes: linux },
-      { name: '.osrel', bytes: text(osRelease(job, entries.length > 1 ? one.release : '')) },
-      { name: '.cmdline', bytes: text(cmdline) },
-      { name: '.initrd', bytes: initrd },
-      { name: '.uname', bytes: text(one.release) },
-    ]
-    return { path: `/EFI/Linux/${name}.efi`, bytes: withSections(stub, sections, `linux${suffix}.efi.stub`) }
-  })
-  return [
+  const files: EspFile[] = [
     { path: `/EFI/BOOT/BOOT${suffix.toUpperCase()}.EFI`, bytes: loader },
-    { path: '/loader/loader.conf', bytes: text(`timeout 0\n${chosen}`) },
-    ...images,
+    { path: '/loader/loader.conf', bytes: Buffer.from(`timeout 0\n${chosen}`) },
   ]
+  for (const entry of entries) {
+    const bytes = await unified(job, entry, entries.length > 1 ? entry.one.release : '')
+    files.push({ path: `/EFI/Linux/${entry.name}.efi`, bytes })
+  }
+  return files
+}
+
+/** @param shown the kernel's release in the name that menus show, where there are several */
+async function unified(job: Job, { cmdline, one, linux, initrd }: Entry, shown: string): Promise<Uint8Array> {
+  const name = `linux${EFI[job.profile.arch]}.efi.stub`
+  const text = (line: string): Uint8Array => Buffer.from(line)
+  const sections = [
+    { name: '.linux', bytes: linux },
+    { name: '.osrel', bytes: text(osRelease(job, shown)) },
+    { name: '.cmdline', bytes: text(cmdline) },
+    { name: '.initrd', bytes: initrd },
+    { name: '.uname', bytes: text(one.release) },
+  ]
+  return withSections(await bootFile(job, name), sections, name)
 }
 
 function biosFiles(entries: readonly Entry[]): EspFile[] {

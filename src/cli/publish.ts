@@ -13,6 +13,7 @@ import { openpgpSignature } from '../format/openpgp.ts'
 import { signifySignature } from '../format/signify.ts'
 import { openFileSink } from '../host/file-sink.ts'
 import { type PrivateKey, signBytes } from '../host/signing.ts'
+import { compareUapiVersions } from '../pkg/uapi-version.ts'
 import type { Generation } from './generations.ts'
 import { layoutBeside, openPlain } from './images.ts'
 import { openpgpOf } from './keys.ts'
@@ -65,6 +66,7 @@ export async function publishGeneration(
   const known = await documentsOf(place, trusted, one.line)
   mustFollow(one, known)
   const files = await filesOf(one)
+  if (files.some(({ role }) => role === 'uki')) mustFit(one, known)
   let sent = 0
   for (const file of files) sent += await place.putFile(file, world.signal)
   const before = known
@@ -179,13 +181,35 @@ function mustFollow(one: Generation, known: readonly PublishedGeneration[]): voi
   )
 }
 
-/** Images and what belongs to them, named by line and number, the entry points last. */
+/** Whoever follows by the versions in names sees each generation as newer than the one before it. @throws S5_PUBLISH_REFUSED */
+function mustFit(one: Generation, known: readonly PublishedGeneration[]): void {
+  for (const other of known) {
+    if (other.name === one.name) continue
+    const version = other.files.some(({ role }) => role === 'uki') ? other.version : String(other.seq)
+    if (Math.sign(compareUapiVersions(one.version, version)) === Math.sign(one.seq - other.seq)) continue
+    throw new Stage5Error(
+      'S5_PUBLISH_REFUSED',
+      `${one.line}/${one.name} has the version ${one.version}, and ${other.name} is published as ${version}: systemd-sysupdate would not take them in this order`,
+      {
+        hint: 'give each build a higher version: in the profile (images: uki has it in the names of files)',
+        data: { generation: one.name, published: other.name, version: one.version },
+      },
+    )
+  }
+}
+
+/**
+ * Images and what belongs to them, the entry points last: named by line and number. With a unified kernel image, by id and
+ * version, as partitions and boot entries of disks are.
+ */
 async function filesOf(one: Generation): Promise<readonly (PlacedFile & { readonly role: string })[]> {
   const manifest = await readManifest(one.directory)
   const path = await manifestFile(one.directory)
   const stem = `${manifest.image.id}_${manifest.image.version}`
+  const isDisk = manifest.files.some(({ role }) => role === 'uki')
+  const prefix = `${one.line}/${isDisk ? stem : `${one.line}_${one.seq}`}`
   const placed = (name: string): string =>
-    `${one.line}/${one.line}_${one.seq}${name.startsWith(stem) ? name.slice(stem.length) : `.${name}`}`
+    `${prefix}${name.startsWith(stem) ? name.slice(stem.length) : `.${name}`}`
   const own = {
     ...{ role: 'manifest', path: placed('.manifest.json').replace('..', '.'), from: path },
     ...{ size: (await stat(path)).size, sha256: hexOf(one.manifest) },

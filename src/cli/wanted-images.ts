@@ -18,13 +18,16 @@ const FORMATS: readonly string[] = [
   'kernel',
   'initrd',
   'netboot',
+  'uki',
   ...EXTENSIONS,
   ...DISKS,
 ]
 /** Formats that are made of the base: it is written even when nobody asks for it by name. */
-export const ON_BASE: readonly string[] = ['verity', 'kernel', 'initrd', 'netboot', ...DISKS]
+export const ON_BASE: readonly string[] = ['verity', 'kernel', 'initrd', 'netboot', 'uki', ...DISKS]
+/** Formats that name the hash tree of the base, which is written with them. */
+export const PROVED: readonly string[] = ['verity', 'uki', ...DISKS]
 /** Formats that need a kernel. */
-const BOOTABLE: readonly string[] = ['kernel', 'initrd', 'netboot', ...DISKS]
+const BOOTABLE: readonly string[] = ['kernel', 'initrd', 'netboot', 'uki', ...DISKS]
 
 /** @throws S5_FORMAT_UNKNOWN, S5_KERNEL_MISSING */
 export function wantedImages({ name, images, kernel }: Profile): Wanted {

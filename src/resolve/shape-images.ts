@@ -31,6 +31,7 @@ const OPTIONS: { readonly [format: string]: readonly string[] } = {
   kernel: [],
   initrd: [],
   netboot: [],
+  uki: [],
   disk: DISK,
   qcow2: DISK,
   vhd: DISK,
