@@ -59,7 +59,8 @@ export async function unpackAll(world: World, lock: Lock): Promise<readonly Unpa
     ),
   )
   await transaction.commit()
-  for (const [pkg, unpacked] of made) await store.setUnpacked(recordKey(pkg), unpacked)
+  // All of them in one transaction: each waits for the disk, and leaves a segment that every start has to read.
+  await Promise.all([...made].map(([pkg, unpacked]) => store.setUnpacked(recordKey(pkg), unpacked)))
   return lock.packages.map((pkg, at) => known[at] ?? (made.get(pkg) as Unpacked))
 }
 
