@@ -43,7 +43,14 @@ export async function factsOfFiles<T>(
  */
 export async function remembered<T>(contents: Contents, key: string, make: () => Promise<T>): Promise<T> {
   const known = contents.notes?.get(key)
-  if (known) return JSON.parse(bufferOf(known).toString()) as T
+  if (known) {
+    try {
+      return JSON.parse(bufferOf(known).toString()) as T
+    } catch (error) {
+      // What is no JSON is not what was put there: it is made anew.
+      if (!(error instanceof SyntaxError)) throw error
+    }
+  }
   const made = await make()
   contents.notes?.put(key, Buffer.from(JSON.stringify(made as Json)))
   return made
