@@ -76,6 +76,8 @@ export interface PartBlocks extends Blocks {
 
 /** Input of blocks that may be in flight at once, bytes. */
 const IN_FLIGHT = 64 * 2 ** 20
+/** Blocks that are looked up before they are written: packing of the few that changed begins at once. */
+const LOOK_AHEAD = 8192
 /** Output is handed to the sink in pieces of about this size: a call of the file system costs as much as copying 100 kB. */
 const PIECE = 2 ** 20
 /** Memory for a piece, and for the largest block behind it. */
@@ -155,8 +157,7 @@ async function writeBlocks(
   const fragments: StoredFragment[] = []
   const { pack, remembered, withHoles } = await packer(settings, world)
   let done = 0
-  const start = async (block: PlannedBlock) => remembered(block) ?? (await pack(block))
-  await inOrder(plan.blocks, world.signal, start, async (block, made, index) => {
+  await inOrder(plan.blocks, world.signal, { pack, remembered }, async (block, made, index) => {
     if (block.isAligned) await align(world, output)
     const read = 'room' in made ? made.read(await output.room(made.room)) : made
     const packed = withHoles(block, read ?? (await pack(block)))
@@ -176,32 +177,39 @@ async function writeBlocks(
 }
 
 /**
- * Runs `work` for all blocks, as many at once as `IN_FLIGHT` allows, and hands over the results one by one in order.
- * Nothing of it runs any more when this returns or throws.
+ * Hands over all blocks one by one in order. As many are packed at once as `IN_FLIGHT` allows; they begin before what is
+ * known is read, and go on beside it. Nothing runs any more when this returns or throws.
  */
-async function inOrder<R>(
+async function inOrder(
   blocks: readonly PlannedBlock[],
   signal: AbortSignal,
-  work: (block: PlannedBlock) => Promise<R>,
-  take: (block: PlannedBlock, result: R, index: number) => Promise<void>,
+  { pack, remembered }: Pick<Packer, 'pack' | 'remembered'>,
+  take: (block: PlannedBlock, made: Packed | Remembered, index: number) => Promise<void>,
 ): Promise<void> {
-  const running = new Map<number, Promise<R>>()
+  const known = new Map<number, Remembered>()
+  const running = new Map<number, Promise<Packed>>()
   let next = 0
   let inFlight = 0
   try {
     for (const [index, block] of blocks.entries()) {
-      while (next < blocks.length && (next === index || inFlight < IN_FLIGHT)) {
-        const started = blocks[next] as PlannedBlock
-        const result = work(started)
-        result.catch(() => undefined)
-        running.set(next++, result)
-        inFlight += started.length
+      while (next < blocks.length && next <= index + LOOK_AHEAD && inFlight < IN_FLIGHT) {
+        const ahead = blocks[next] as PlannedBlock
+        const found = remembered(ahead)
+        if (found) known.set(next, found)
+        else {
+          const packing = pack(ahead)
+          packing.catch(() => undefined)
+          running.set(next, packing)
+          inFlight += ahead.length
+        }
+        next++
       }
-      const result = await (running.get(index) as Promise<R>)
+      const packing = running.get(index)
+      const made = packing ? await packing : (known.get(index) as Remembered)
       signal.throwIfAborted()
-      running.delete(index)
-      inFlight -= block.length
-      await take(block, result, index)
+      known.delete(index)
+      if (running.delete(index)) inFlight -= block.length
+      await take(block, made, index)
     }
   } finally {
     await Promise.allSettled(running.values())
