@@ -1,7 +1,7 @@
 /** What a command reads in before it begins: counts, since milliseconds differ from machine to machine. */
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { readFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { after, before, test } from 'node:test'
 import { stage5 } from '../helpers/console.ts'
@@ -44,7 +44,7 @@ test('--version reads in one file', () => {
   assert.deepEqual(loadedBy('--version'), ['src/main.js'])
 })
 
-test('a build begins once more, in the same process, with little memory for young objects and for what is freed', () => {
+test('what holds much begins once more, in the same process, with little memory for young objects and for what is freed', () => {
   const list = join(project.directory, 'begun')
   const hook = `
     import { appendFileSync } from 'node:fs'
@@ -70,7 +70,10 @@ test('a build begins once more, in the same process, with little memory for youn
   assert.match(first, /^\d+ {2}1/)
   assert.equal(more.length, 0)
   run('plan', '--help')
-  assert.equal(readFileSync(list, 'utf8').trim().split('\n').length, 3)
+  const begun = (): number => readFileSync(list, 'utf8').trim().split('\n').length
+  assert.equal(begun(), 3)
+  run('repo', 'check', '--help')
+  assert.equal(begun(), 5, 'a check of a whole repository too')
 })
 
 test('a plan with a fresh lock reads in neither what writes images, nor the network, nor a fleet', () => {
@@ -98,4 +101,19 @@ test('a checkout of what was emitted reads in nothing that resolves or composes'
   )
   // A profile is composed: the test can fail.
   assert.ok(loadedBy('checkout', 'shop', 'other').some((path) => path.startsWith('src/stage/')))
+})
+
+test('a question about Gentoo packages reads in nothing of other packages, of the store or of the network', () => {
+  const binhosts = [{ name: 'b', packages: [{ CPV: 'a/b-1', KEYWORDS: 'amd64', SLOT: '0' }] }]
+  const question = { format: 'stage5-universe/1', binhosts, request: { atoms: ['a/b'] } }
+  writeFileSync(join(project.directory, 'question.json'), JSON.stringify(question))
+  const loaded = loadedBy('resolve', '--universe', 'question.json')
+  assert.ok(loaded.includes('src/resolve/resolve.ts'))
+  const needless = /^src\/(?:store|repo|jobs|stage|emit|deploy|engine|fleet)\/|\/(?:undici|semver)\//
+  assert.deepEqual(
+    loaded.filter((path) => needless.test(path)),
+    [],
+  )
+  // Native packages have semantic versions: the test can fail.
+  assert.ok(loadedBy('lock', 'shop').some((path) => path.includes('/semver/')))
 })
