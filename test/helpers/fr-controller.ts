@@ -7,6 +7,7 @@ import pLimit from 'p-limit'
 import { type FaultPoint, runController } from '../../src/deploy/controller.ts'
 import type { Engine } from '../../src/engine/engine.ts'
 import { openEngine } from '../../src/engine/open.ts'
+import type { DataSchema } from '../../src/resolve/profile.ts'
 import type { Group } from '../../src/resolve/group.ts'
 import { driveSite } from './fr-site.ts'
 import { generationsOf } from './fr-truth.ts'
@@ -19,6 +20,8 @@ export interface ControllerSpec {
   readonly fault?: { readonly point: FaultPoint; readonly nth: number; readonly pauseMs?: number }
   readonly fenced: boolean
   readonly pollMs: number
+  /** What generations say of guests' data. */
+  readonly dataSchemas?: Readonly<Record<string, DataSchema>>
 }
 
 const spec = JSON.parse(process.argv[2] as string) as ControllerSpec
@@ -28,7 +31,12 @@ const engine: Engine = spec.fenced
   : { ...opened, transact: (_, operations) => opened.transact([], operations) }
 using driver = await driveSite(spec.site)
 const groups = new Map(spec.groups.map((group) => [group.name, group]))
-const generations = generationsOf('g1-old', 'g2-new', 'g3-newer')
+const generations = new Map(
+  [...generationsOf('g1-old', 'g2-new', 'g3-newer')].map(([name, generation]) => {
+    const dataSchema = spec.dataSchemas?.[name]
+    return [name, dataSchema ? { ...generation, dataSchema } : generation]
+  }),
+)
 let left = spec.fault?.nth ?? 0
 
 await runController({

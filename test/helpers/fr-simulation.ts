@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import type { FaultPoint } from '../../src/deploy/controller.ts'
 import { openEngine } from '../../src/engine/open.ts'
 import { type Findings, historyChecker } from '../../src/fleet/checker.ts'
+import type { DataSchemas } from '../../src/fleet/data-schema.ts'
 import { KEYS, PREFIX, type RolloutDocument, type GuestDocument } from '../../src/fleet/documents.ts'
 import { groupsLine } from '../../src/fleet/history.ts'
 import { monotonicMs } from '../../src/host/clock.ts'
@@ -27,6 +28,8 @@ export interface SimulationOptions {
   readonly limitMs: number
   /** Its address; absent: a database of its own. */
   readonly engine?: string
+  /** What generations say of guests' data, and do with it; absent: nothing. */
+  readonly dataSchemas?: DataSchemas
   /** Told of each revision that was recorded. */
   readonly onRevision?: () => void
 }
@@ -49,14 +52,22 @@ export const POINTS: readonly FaultPoint[] = [
 ]
 
 export async function simulate(options: SimulationOptions): Promise<Simulated> {
-  const { groups, faultOf, fates, crew, fenced, limitMs } = options
+  const { groups, faultOf, fates, crew, fenced, limitMs, dataSchemas } = options
   const directory = mkdtempSync(join(tmpdir(), 's5-fleet-'))
   try {
     const guests = Object.fromEntries(groups.flatMap((one) => one.guests.map(({ name }) => [name, one.name])))
     const manifests = new Map(
       [...generationsOf('g1-old', 'g2-new', 'g3-newer')].map(([name, { manifest }]) => [name, manifest]),
     )
-    const truth = makeTruth({ guests, good: 'g1-old', manifests, faultOf, now: monotonicMs, bootMs: 300 })
+    const truth = makeTruth({
+      guests,
+      good: 'g1-old',
+      manifests,
+      faultOf,
+      now: monotonicMs,
+      bootMs: 300,
+      ...(dataSchemas && { dataSchemas }),
+    })
     const site = join(directory, 'site')
     await using stack = new AsyncDisposableStack()
     stack.use(await serveTruth(truth, site))
@@ -107,6 +118,7 @@ export async function simulate(options: SimulationOptions): Promise<Simulated> {
           fenced,
           pollMs: 100,
           ...(fault && { fault }),
+          ...(dataSchemas && { dataSchemas: Object.fromEntries(dataSchemas) }),
         }
         const child = spawn(
           process.execPath,
