@@ -158,6 +158,11 @@ test('a trial that uses up its starts goes back to the old data by itself, with 
     assert.equal(readFileSync(own.file('before', second.name, 'log/var/log/table'), 'utf8'), 'migrated\n')
     await driver.rollback(guest, first, 3, t.signal)
     assert.deepEqual(await dataOf(own), before)
+    // Whoever starts it by hand after all does not find what it wrote then, but what the guest has now.
+    await driver.rollback(guest, second, 4, t.signal)
+    await until(bench, runs(second, 'good'), t.signal)
+    assert.deepEqual(startsIn(own), [first.name, first.name, second.name])
+    assert.ok(!existsSync(own.file('before')))
   })
 })
 

@@ -20,6 +20,7 @@ import {
   dropSnapshot,
   hasSnapshot,
   isAwaited,
+  isGivenUp,
   mendExchange,
   mustHaveRoom,
   mustHaveSnapshot,
@@ -221,6 +222,8 @@ export function hostedDriver(backend: Backend, { root, checks, whileOff }: Hoste
         const state = stateOf(folder)
         if (good && folder.pointer('good') !== good.name) {
           await bring(guest, good, signal)
+          // By hand: it goes on with what the guest has written since.
+          if (isGivenUp(folder, good.name)) await dropSnapshot(folder)
           folder.point('good', good.name)
         }
         const to = folder.pointer('good')

@@ -92,6 +92,11 @@ export function isAwaited(folder: GuestFolder, generation: string): boolean {
   return generation !== '' && existsSync(folder.file('before', generation))
 }
 
+/** Whether what is kept is data that this generation wrote, and that was given up when the guest went back. */
+export function isGivenUp(folder: GuestFolder, generation: string): boolean {
+  return folder.read('before/pair').split(' ')[1] === generation && isAwaited(folder, generation)
+}
+
 /** Its name goes first, so that half of one is never put back. */
 export async function dropSnapshot(folder: GuestFolder): Promise<void> {
   const old = folder.file('.before.old')
