@@ -11,7 +11,7 @@ import { DISK_FORMATS as DISKS } from '../resolve/shape-images.ts'
 import { printTree, treeDigest } from '../tree/text.ts'
 import type { ImageOptions, Job } from './emit-job.ts'
 import { emitKernel, type Kernel, kernelRecord } from './emit-kernel.ts'
-import { emitDisks, emitUki } from './emit-disk.ts'
+import { beginEsp, emitDisks, emitUki } from './emit-disk.ts'
 import { emitExtension } from './emit-extension.ts'
 import { checkBudget, fitMemory } from './fit-memory.ts'
 import { emitNetboot, emitOneInitrd } from './emit-memory.ts'
@@ -101,22 +101,23 @@ interface Emitted {
 }
 
 async function emitImages(job: Job, wanted: Wanted, { records: data, written }: Data): Promise<Emitted> {
+  const disks = new Set(DISKS.filter((format) => wanted.has(format)))
+  const esp = disks.size > 0 ? beginEsp(job, diskOptions(wanted)) : undefined
   const { base, runs = [], settle } = await emitBase(job, wanted)
   await job.blocks.endThreads()
-  const disks = new Set(DISKS.filter((format) => wanted.has(format)))
   const verity = base && isProved(wanted) ? await emitVerityOf(job, base, runs) : undefined
   const kernel = job.profile.kernel.wanted
     ? await fitMemory(job, await emitKernel(job, verity?.rootHash), base)
     : undefined
   if (!base || !kernel) return { base, verity, kernel, more: {}, ...(settle && { settle }) }
-  if (disks.size > 0) await written
+  if (esp) await written
   const more = {
     ...(wanted.has('initrd') && { oneInitrd: await emitOneInitrd(job, kernel, base) }),
     ...(wanted.has('netboot') && { netboot: await emitNetboot(job, kernel, base) }),
     ...(verity && wanted.has('uki') && { uki: await emitUki(job, { base, verity, kernel, data }) }),
     ...(verity &&
-      disks.size > 0 &&
-      (await emitDisks(job, { base, verity, kernel, data }, disks, diskOptions(wanted)))),
+      esp &&
+      (await emitDisks(job, { base, verity, kernel, data }, esp, disks, diskOptions(wanted)))),
   }
   return { base, verity, kernel, more, ...(settle && { settle }) }
 }

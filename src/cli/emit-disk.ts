@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { alignUp } from '../base/bytes.ts'
 import { digestOf, hexOf } from '../base/digest.ts'
 import { Stage5Error } from '../base/errors.ts'
-import { type EspFile, makeEsp } from '../deploy/esp.ts'
+import { type EspFile, type EspShape, fillEsp, formatEsp } from '../deploy/esp.ts'
 import { seededUuid } from '../emit/data-disk.ts'
 import { diskLabels, MIB, planDisk } from '../emit/disk-plan.ts'
 import { withSections } from '../format/pe.ts'
@@ -35,8 +35,47 @@ const BOOT_CODE = '/usr/lib/syslinux/mbr/gptmbr.bin'
 /** A disk and its partitions, as parts of an image in any format. */
 type Disk = Pick<DiskImageInput, 'size' | 'parts'>
 
+/** An EFI system partition that has no files yet. */
+interface Esp {
+  readonly path: string
+  readonly shape: EspShape
+}
+
+/** Bytes of an EFI system partition that need not be larger for what it has. */
+const ESP_LEAST = 64 * MIB
+
+/** Makes the partition of the firmware, without files, beside what comes before the disks. */
+export function beginEsp(job: Job, options: ImageOptions): Promise<Esp> {
+  const { output, stem, world } = job
+  const path = join(output.directory, `.${stem}.esp`)
+  const shape = espShape(job, options, 0)
+  const begun = formatEsp(path, shape, world.signal).then(() => ({ path, shape }))
+  output.awaits(begun)
+  return begun
+}
+
+/** @param content bytes of the files that it gets */
+function espShape({ profile, date }: Job, options: ImageOptions, content: number): EspShape {
+  const least = Math.max(ESP_LEAST, alignUp(2 * content + 8 * MIB, MIB))
+  return {
+    size: typeof options['esp'] === 'number' ? alignUp(options['esp'], MIB) : least,
+    hidden: MIB / 512,
+    serial: hexOf(digestOf(`${profile.id}\0esp`)).slice(0, 8),
+    date,
+    bios: firmwareOf(profile, options).bios,
+  }
+}
+
+function firmwareOf(
+  { arch }: Job['profile'],
+  { firmware }: ImageOptions,
+): { readonly bios: boolean; readonly uefi: boolean } {
+  return { bios: arch === 'amd64' && firmware !== 'uefi', uefi: firmware !== 'bios' }
+}
+
 /**
  * Begins to write the disks; `output.settle` waits for them.
+ * @param begun what `beginEsp` returned
  * @param formats those of `disk`, `qcow2`, `vhd` and `containerdisk` that are wanted
  * @param options of `disk`, which hold for all of them
  * @returns names of files by format, for the manifest
@@ -44,11 +83,12 @@ type Disk = Pick<DiskImageInput, 'size' | 'parts'>
 export async function emitDisks(
   job: Job,
   parts: DiskParts,
+  begun: Promise<Esp>,
   formats: ReadonlySet<string>,
-  options: ImageOptions = {},
+  options: ImageOptions,
 ): Promise<{ readonly [format: string]: string }> {
   const { output, stem, profile, date } = job
-  const esp = join(output.directory, `.${stem}.esp`)
+  const esp = await begun
   const disk = await timed(job.world, `${stem} esp`, () => planParts(job, parts, options, esp))
   const made: { [format: string]: string } = {}
   const writing: Promise<Measured>[] = []
@@ -78,7 +118,7 @@ export async function emitDisks(
       if (formats.has('containerdisk')) await emitContainerDisk(job, await written)
     }
   } finally {
-    output.awaits(Promise.allSettled(writing).then(() => rm(esp, { force: true })))
+    output.awaits(Promise.allSettled(writing).then(() => rm(esp.path, { force: true })))
   }
   return made
 }
@@ -106,29 +146,27 @@ function withFooter({ size, parts }: Disk, bytes: Uint8Array): Disk {
   return { size: size + bytes.length, parts: [...parts, { at: size, bytes }] }
 }
 
-/** Decides where everything lies, and makes the partition that the firmware reads, at `esp`. */
-async function planParts(job: Job, parts: DiskParts, options: ImageOptions, esp: string): Promise<Disk> {
-  const { world, profile, output, stem, date } = job
-  const bios = profile.arch === 'amd64' && options['firmware'] !== 'uefi'
-  const uefi = options['firmware'] !== 'bios'
+/** Decides where everything lies, and fills the partition that the firmware reads. */
+async function planParts(job: Job, parts: DiskParts, options: ImageOptions, esp: Esp): Promise<Disk> {
+  const { world, profile, output, stem } = job
+  const { bios, uefi } = firmwareOf(profile, options)
   const files = await espFiles(job, parts, { bios, uefi })
   const content = files.reduce((sum, { bytes }) => sum + bytes.length, 0)
-  const least = Math.max(64 * MIB, alignUp(2 * content + 8 * MIB, MIB))
-  const size = typeof options['esp'] === 'number' ? alignUp(options['esp'], MIB) : least
-  const serial = hexOf(digestOf(`${profile.id}\0esp`)).slice(0, 8)
+  const shape = espShape(job, options, content)
   const bootCode = bios ? await readTool(BOOT_CODE, 'syslinux-common') : undefined
   const layout = planDisk({
     arch: profile.arch,
     stem,
     seed: profile.id,
     rootHash: parts.verity.rootHash,
-    esp: size,
+    esp: shape.size,
     base: output.files.find(({ name }) => name === parts.base)?.size ?? 0,
     ...(typeof options['root'] === 'number' && { slot: options['root'] }),
     data: parts.data,
     ...(bootCode && { bootCode }),
   })
-  await makeEsp(esp, files, { size, hidden: MIB / 512, serial, date, bios, signal: world.signal })
+  if (shape.size !== esp.shape.size) await formatEsp(esp.path, shape, world.signal)
+  await fillEsp(esp.path, files, shape, world.signal)
   const { head, tail, offsets } = layout
   const [first, base, tree, , , ...data] = offsets as readonly [number, number, number, ...number[]]
   const place = (at: number, name: string, isSparse: boolean): DiskPart => ({
@@ -140,7 +178,7 @@ async function planParts(job: Job, parts: DiskParts, options: ImageOptions, esp:
     size: layout.size,
     parts: [
       { at: 0, bytes: head },
-      { at: first, file: esp, isSparse: true },
+      { at: first, file: esp.path, isSparse: true },
       place(base, parts.base, false),
       place(tree, parts.verity.tree, false),
       ...parts.data.map(({ file }, nth) => place(data[nth] as number, file, true)),

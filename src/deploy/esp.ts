@@ -10,7 +10,8 @@ export interface EspFile {
   readonly bytes: Uint8Array
 }
 
-export interface EspOptions {
+/** What decides an EFI system partition without files. */
+export interface EspShape {
   /** Bytes, at least 33 MiB: below that FAT32 has too few clusters. */
   readonly size: number
   /** Sectors in front of the partition. */
@@ -21,29 +22,46 @@ export interface EspOptions {
   readonly date: number
   /** Install syslinux, which reads `/syslinux.cfg`. */
   readonly bios: boolean
-  readonly signal: AbortSignal
+}
+
+function environment({ date }: Pick<EspShape, 'date'>): Readonly<Record<string, string>> {
+  return { SOURCE_DATE_EPOCH: `${date}`, TZ: 'UTC', MTOOLSRC: '/dev/null', MTOOLS_SKIP_CHECK: '1' }
 }
 
 /**
- * Equal arguments give equal bytes.
- * @throws S5_TOOL_MISSING, S5_TOOL_FAILED (also when the files do not fit)
+ * Makes or replaces `target`, a partition without files. It is worth doing early: syslinux waits until everything that
+ * anyone has written on this machine is on its disk, sync(2).
+ * @throws S5_TOOL_MISSING, S5_TOOL_FAILED
  */
-export async function makeEsp(
-  target: string,
-  files: readonly EspFile[],
-  { size, hidden, serial, date, bios, signal }: EspOptions,
-): Promise<void> {
-  using folder = temporaryDirectory()
-  const env = { SOURCE_DATE_EPOCH: `${date}`, TZ: 'UTC', MTOOLSRC: '/dev/null', MTOOLS_SKIP_CHECK: '1' }
-  const mtools = (...argv: readonly string[]) => run(argv, { env, signal })
-  const file = await open(target, 'wx', 0o644)
+export async function formatEsp(target: string, shape: EspShape, signal: AbortSignal): Promise<void> {
+  const { size, hidden, serial, bios } = shape
+  const env = environment(shape)
+  const file = await open(target, 'w', 0o644)
   try {
     await file.truncate(size)
   } finally {
     await file.close()
   }
-  const shape = ['-h', '255', '-s', '63', '-T', `${size / 512}`, '-H', `${hidden}`]
-  await mtools('mformat', '-i', target, '-F', '-N', serial, '-v', 'ESP', ...shape, '::')
+  const geometry = ['-h', '255', '-s', '63', '-T', `${size / 512}`, '-H', `${hidden}`]
+  await run(['mformat', '-i', target, '-F', '-N', serial, '-v', 'ESP', ...geometry, '::'], { env, signal })
+  if (!bios) return
+  await run(['syslinux', '--install', target], { env, signal })
+  await copyBootSector(target)
+}
+
+/**
+ * Puts files into a partition that `formatEsp` made of the same shape. Equal arguments to both give equal bytes.
+ * @throws S5_TOOL_MISSING, S5_TOOL_FAILED (also when the files do not fit)
+ */
+export async function fillEsp(
+  target: string,
+  files: readonly EspFile[],
+  shape: Pick<EspShape, 'date'>,
+  signal: AbortSignal,
+): Promise<void> {
+  using folder = temporaryDirectory()
+  const env = environment(shape)
+  const mtools = (...argv: readonly string[]) => run(argv, { env, signal })
   const directories = directoriesOf(files).map((directory) => `::${directory}`)
   if (directories.length > 0) await mtools('mmd', '-i', target, ...directories)
   for (const [at, { path, bytes }] of files.entries()) {
@@ -51,9 +69,6 @@ export async function makeEsp(
     await writeFile(place, bytes)
     await mtools('mcopy', '-i', target, place, `::${path}`)
   }
-  if (!bios) return
-  await run(['syslinux', '--install', target], { env, signal })
-  await copyBootSector(target)
 }
 
 /** Every folder of the files, parents first. */
