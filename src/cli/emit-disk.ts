@@ -5,6 +5,7 @@ import { alignUp } from '../base/bytes.ts'
 import { digestOf, hexOf } from '../base/digest.ts'
 import { Stage5Error } from '../base/errors.ts'
 import { type EspFile, type EspShape, fillEsp, formatEsp } from '../deploy/esp.ts'
+import { dataRanges } from '../deploy/sparse.ts'
 import { seededUuid } from '../emit/data-disk.ts'
 import { diskLabels, MIB, planDisk } from '../emit/disk-plan.ts'
 import { withSections } from '../format/pe.ts'
@@ -169,19 +170,25 @@ async function planParts(job: Job, parts: DiskParts, options: ImageOptions, esp:
   await fillEsp(esp.path, files, shape, world.signal)
   const { head, tail, offsets } = layout
   const [first, base, tree, , , ...data] = offsets as readonly [number, number, number, ...number[]]
-  const place = (at: number, name: string, isSparse: boolean): DiskPart => ({
+  const place = (at: number, name: string): DiskPart => ({
     at,
     file: join(output.directory, name),
-    isSparse,
+    isSparse: false,
   })
+  const areas: DiskPart[] = []
+  for (const [nth, { file: name }] of parts.data.entries()) {
+    const file = join(output.directory, name)
+    for (const range of await dataRanges(file, world.signal))
+      areas.push({ at: (data[nth] as number) + range.offset, file, isSparse: true, ...range })
+  }
   return {
     size: layout.size,
     parts: [
       { at: 0, bytes: head },
       { at: first, file: esp.path, isSparse: true },
-      place(base, parts.base, false),
-      place(tree, parts.verity.tree, false),
-      ...parts.data.map(({ file }, nth) => place(data[nth] as number, file, true)),
+      place(base, parts.base),
+      place(tree, parts.verity.tree),
+      ...areas,
       { at: layout.size - tail.length, bytes: tail },
     ],
   }

@@ -1,5 +1,6 @@
 /** Sparse files as values: what is no hole, so that a thousand copies cost one reading. */
-import { open } from 'node:fs/promises'
+import { open, stat } from 'node:fs/promises'
+import { findTool, run } from '../host/run.ts'
 
 export interface SparseFile {
   readonly size: number
@@ -27,6 +28,31 @@ export async function readSparse(path: string): Promise<SparseFile> {
   } finally {
     await file.close()
   }
+}
+
+/** Bytes of a file. */
+export interface Range {
+  readonly offset: number
+  readonly length: number
+}
+
+/** A file of fewer bytes is read in the time that asking takes. */
+const WORTH_ASKING = 256 * 2 ** 20
+/** More ranges than that are not worth an open file each. */
+const MOST_RANGES = 256
+
+/**
+ * Outside of these ranges, ascending, a file has only holes. Node cannot ask for them, lseek(2) SEEK_DATA, and qemu-img
+ * can; without it, and for small files, the whole file is the answer.
+ */
+export async function dataRanges(path: string, signal: AbortSignal): Promise<readonly Range[]> {
+  const { size } = await stat(path)
+  const whole = [{ offset: 0, length: size }]
+  if (size < WORTH_ASKING || findTool('qemu-img') === undefined) return whole
+  const { stdout } = await run(['qemu-img', 'map', '--output=json', '-f', 'raw', path], { signal })
+  const mapped = JSON.parse(stdout.toString()) as readonly { start: number; length: number; zero: boolean }[]
+  const ranges = mapped.filter(({ zero }) => !zero).map(({ start, length }) => ({ offset: start, length }))
+  return ranges.length > MOST_RANGES ? whole : ranges
 }
 
 /** Makes or replaces `path`; the rest is holes. */

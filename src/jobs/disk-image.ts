@@ -88,12 +88,13 @@ function openSources(parts: readonly DiskPart[]): Sources {
       if ('bytes' in part) return sourceOf(part.at, part.bytes)
       const file = openSync(part.file, 'r')
       opened.push(file)
-      const end = part.at + fstatSync(file).size
+      const { offset = 0, length = fstatSync(file).size - offset } = part
+      const end = part.at + length
       return {
         at: part.at,
         end,
         isSparse: part.isSparse,
-        read: (into, at) => readFully(file, into, at, part.file),
+        read: (into, at) => readFully(file, into, offset + at, part.file),
       }
     })
     return {

@@ -37,8 +37,11 @@ export interface MeasureInput {
 /** A stretch of a disk image that is not all zeros. */
 export type DiskPart = { readonly at: number } & (
   | { readonly bytes: Uint8Array }
-  /** `isSparse`: zeros in it are looked for, so that they take no space; else it is stored as it is. */
-  | { readonly file: string; readonly isSparse: boolean }
+  /**
+   * `isSparse`: zeros in it are looked for, so that they take no space; else it is stored as it is. Without `offset`
+   * and `length` it is the whole file.
+   */
+  | { readonly file: string; readonly isSparse: boolean; readonly offset?: number; readonly length?: number }
 )
 
 /** Write a disk image, for which the answer is a `Measured` of host/file-sink.ts. */

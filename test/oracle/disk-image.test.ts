@@ -6,6 +6,7 @@ import { type TestContext, test } from 'node:test'
 import fc from 'fast-check'
 import { digestOf } from '../../src/base/digest.ts'
 import { QCOW2_CLUSTER, qcow2Layout } from '../../src/format/qcow2.ts'
+import { dataRanges } from '../../src/deploy/sparse.ts'
 import { findTool, run } from '../../src/host/run.ts'
 import { temporaryDirectory } from '../../src/host/temp.ts'
 import { writeDiskImage } from '../../src/jobs/disk-image.ts'
@@ -93,6 +94,33 @@ test('tables of disks that need several of each are sound, and one wrong entry i
   writeSync(file, cleared, 0, 2, 2 * QCOW2_CLUSTER + 2 * 1000)
   closeSync(file)
   assert.equal(await isSound(image), false)
+})
+
+test('where a large sparse file has data is asked, and a disk of these ranges is the disk of the file', async (t) => {
+  if (!hasQemu(t)) return
+  using folder = temporaryDirectory()
+  const size = 600 * MIB
+  const file = join(folder.path, 'sparse')
+  writeFileSync(file, Buffer.alloc(8192, 1))
+  truncateSync(file, size)
+  const opened = openSync(file, 'r+')
+  writeSync(opened, Buffer.alloc(100_000, 2), 0, 100_000, 300 * MIB + 12_288)
+  closeSync(opened)
+  const ranges = await dataRanges(file, t.signal)
+  const covered = (at: number): boolean =>
+    ranges.some(({ offset, length }) => offset <= at && at < offset + length)
+  assert.deepEqual([0, 8191, 300 * MIB + 12_288, 300 * MIB + 112_287].map(covered), [true, true, true, true])
+  // A file system that keeps no holes has the whole file as its data.
+  if (statSync(file).blocks * 512 < size) assert.equal(covered(100 * MIB), false)
+  const small = join(folder.path, 'small')
+  writeFileSync(small, 'few')
+  assert.deepEqual(await dataRanges(small, t.signal), [{ offset: 0, length: 3 }])
+  const parts = ranges.map((range) => ({ at: MIB + range.offset, file, isSparse: true, ...range }))
+  const image = { format: 'qcow2', size: size + 2 * MIB } as const
+  const some = await writeDiskImage({ ...image, target: join(folder.path, 'some'), parts })
+  const whole = [{ at: MIB, file, isSparse: true }]
+  const all = await writeDiskImage({ ...image, target: join(folder.path, 'all'), parts: whole })
+  assert.deepEqual(some, all)
 })
 
 test('what allocation cannot be is refused', () => {
