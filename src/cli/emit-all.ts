@@ -1,14 +1,15 @@
 /** root → images and reports: everything the profile asks for, in one output folder. */
+import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Json } from '../base/json.ts'
 import { makeDataDisk } from '../deploy/data-disk.ts'
-import type { Measured } from '../host/file-sink.ts'
+import { type Measured, measureFile } from '../host/file-sink.ts'
 import { openBlocks } from '../jobs/blocks.ts'
 import { openThreads } from '../jobs/threads.ts'
 import { printLock } from '../resolve/lock-text.ts'
 import { isKept } from '../resolve/profile.ts'
 import { DISK_FORMATS as DISKS } from '../resolve/shape-images.ts'
-import { printTree, treeDigest } from '../tree/text.ts'
+import { treeDigest } from '../tree/text.ts'
 import type { ImageOptions, Job } from './emit-job.ts'
 import { emitKernel, type Kernel, kernelRecord } from './emit-kernel.ts'
 import { beginEsp, emitDisks, emitUki } from './emit-disk.ts'
@@ -36,6 +37,9 @@ import { timed } from './timed.ts'
 import { EXTENSIONS, ON_BASE, PROVED, type Wanted, wantedImages } from './wanted-images.ts'
 import type { World } from './world.ts'
 
+/** A file of so many bytes is read and hashed in a thread: starting one takes as long as hashing 32 MiB. */
+const WORTH_THREAD = 32 << 20
+
 /** @returns the folder `out/<id>_<version>_<arch>` */
 export async function emitAll(world: World, recipe: Recipe, composed: Composed): Promise<string> {
   const { profile } = recipe
@@ -48,7 +52,9 @@ export async function emitAll(world: World, recipe: Recipe, composed: Composed):
   const name = `${stem}_${profile.arch}`
   const inThread = async (kind: string, input: unknown): Promise<Measured> =>
     (await threads.run({ kind, input }, world.signal)) as Measured
-  await using output = await openOutput(parent, name, (file) => inThread('measure', { file }))
+  const measure = async (file: string): Promise<Measured> =>
+    (await stat(file)).size < WORTH_THREAD ? await measureFile(file) : await inThread('measure', { file })
+  await using output = await openOutput(parent, name, measure)
   // A disk is written while its base is read. They end before the folder goes.
   await using threads = openThreads(2)
   // Worker threads see what lies in files.
@@ -58,7 +64,7 @@ export async function emitAll(world: World, recipe: Recipe, composed: Composed):
   const job: Job = { world, store, profile, composed, output, stem, date, blocks, writeDisk }
 
   const data = emitData(job)
-  const { base, settle, verity, kernel, more } = await emitImages(job, wanted, data)
+  const { base, verity, kernel, more } = await emitImages(job, wanted, data)
   const { ready } = profile.boot
   const memory = profile.memory || profile.boot.memory
   const files = {
@@ -78,7 +84,6 @@ export async function emitAll(world: World, recipe: Recipe, composed: Composed):
     memory,
   }
   await emitReports(job)
-  await settle?.()
   await output.settle()
   checkBudget(job, base)
   const { digest } = await emitManifest(job, boot)
@@ -93,7 +98,6 @@ export async function emitAll(world: World, recipe: Recipe, composed: Composed):
 interface Emitted {
   /** Name of the file that guests use as their base. */
   readonly base: string | undefined
-  readonly settle?: () => Promise<void>
   readonly verity: Verity | undefined
   readonly kernel: Kernel | undefined
   /** What else can be booted, for the manifest. */
@@ -103,13 +107,13 @@ interface Emitted {
 async function emitImages(job: Job, wanted: Wanted, { records: data, written }: Data): Promise<Emitted> {
   const disks = new Set(DISKS.filter((format) => wanted.has(format)))
   const esp = disks.size > 0 ? beginEsp(job, diskOptions(wanted)) : undefined
-  const { base, runs = [], settle } = await emitBase(job, wanted)
+  const { base, runs = [] } = await emitBase(job, wanted)
   await job.blocks.endThreads()
   const verity = base && isProved(wanted) ? await emitVerityOf(job, base, runs) : undefined
   const kernel = job.profile.kernel.wanted
     ? await fitMemory(job, await emitKernel(job, verity?.rootHash), base)
     : undefined
-  if (!base || !kernel) return { base, verity, kernel, more: {}, ...(settle && { settle }) }
+  if (!base || !kernel) return { base, verity, kernel, more: {} }
   if (esp) await written
   const more = {
     ...(wanted.has('initrd') && { oneInitrd: await emitOneInitrd(job, kernel, base) }),
@@ -119,7 +123,7 @@ async function emitImages(job: Job, wanted: Wanted, { records: data, written }: 
       esp &&
       (await emitDisks(job, { base, verity, kernel, data }, esp, disks, diskOptions(wanted)))),
   }
-  return { base, verity, kernel, more, ...(settle && { settle }) }
+  return { base, verity, kernel, more }
 }
 
 /** The formats of one disk may each say a part; the profile was refused when two say different things. */
@@ -140,8 +144,7 @@ async function emitBase(job: Job, wanted: Wanted): Promise<Partial<Base>> {
   const given = Object.entries(wanted.get('squashfs') ?? {})
   const options = Object.fromEntries(given.filter(([key]) => key !== 'base'))
   const needed = erofs === undefined && ON_BASE.some((format) => wanted.has(format))
-  const made =
-    wanted.has('squashfs') || needed ? await emitSquashfs(job, options, isProved(wanted)) : undefined
+  const made = wanted.has('squashfs') || needed ? await emitSquashfs(job, options) : undefined
   if (made === undefined) return erofs === undefined ? {} : { base: erofs }
   if (erofs === undefined) return made
   const chosen = ['squashfs', 'erofs'].find((format) => wanted.get(format)?.['base'] === true)
@@ -151,10 +154,10 @@ async function emitBase(job: Job, wanted: Wanted): Promise<Partial<Base>> {
       code: 'images.base',
       message: `squashfs is the base of the guests, and erofs stands beside it; {format: erofs, base: true} in images: turns that round`,
     })
-  return chosen === 'erofs' ? { base: erofs, settle: made.settle } : made
+  return chosen === 'erofs' ? { base: erofs } : made
 }
 
-/** Whether there is a hash tree, which is made while the image is hashed. */
+/** Whether there is a hash tree. */
 function isProved(wanted: Wanted): boolean {
   return PROVED.some((format) => wanted.has(format))
 }
@@ -193,10 +196,10 @@ function emitData({ world, store, profile, composed, output, stem, date }: Job):
   return { records: made, written: before }
 }
 
-async function emitReports({ composed, output, stem }: Job): Promise<void> {
+async function emitReports({ store, composed, output, stem }: Job): Promise<void> {
   const { root, lock } = composed
   await output.addBytes(`${stem}.packages`, 'report', packagesText(lock))
-  await output.addBytes(`${stem}.contents.txt`, 'report', printTree(root.tree))
+  await output.addBytes(`${stem}.contents.txt`, 'report', await store.treeText(root.tree))
   const usage = diskUsage(root)
   await output.addBytes(`${stem}.disk_usage.txt`, 'report', diskUsageText(usage))
   await output.addBytes(`${stem}.disk_usage.json`, 'report', `${JSON.stringify(usage)}\n`)

@@ -8,35 +8,45 @@ import { squashfsEmitter } from '../emit/squashfs.ts'
 import { tarEmitter } from '../emit/tar.ts'
 import { emitVerity, type Stretch, stretchesOf, verityIdentity } from '../emit/verity.ts'
 import { printLayout, type Run } from '../format/delta.ts'
+import { type Measured, openFileSink } from '../host/file-sink.ts'
 import { piecesOfFile } from '../host/pieces.ts'
 import { checkout } from '../store/checkout.ts'
 import { type ImageOptions, type Job, write } from './emit-job.ts'
 import { timed } from './timed.ts'
 
-/** An image that is written, and may still be being hashed. */
+/** An image that is written, and may still be being hashed: `output.settle` waits for that, and for its layout. */
 export interface Base {
   /** Name of the file. */
   readonly base: string
   /** What lies where in it, ascending. */
   readonly runs: readonly Run[]
-  /** Waits for its size and digest, and writes what tells them. */
-  readonly settle: () => Promise<void>
 }
 
-/** The image, and its layout for deltas. @param beside whether it is hashed beside what follows */
-export async function emitSquashfs(job: Job, options: ImageOptions, beside: boolean): Promise<Base> {
+/** The image, which is hashed beside what follows, and its layout for deltas. */
+export async function emitSquashfs(job: Job, options: ImageOptions): Promise<Base> {
   const name = `${job.stem}.squashfs`
   const settings = { ...options, mtime: job.date }
   const runs: Run[] = []
   const { tree } = job.composed.root
   const placed: EmitWorld['placed'] = (...run) => void runs.push(runOf(...run))
-  const { measured } = await write(job, name, 'base', squashfsEmitter, tree, settings, { placed, beside })
+  const { measured } = await write(job, name, 'base', squashfsEmitter, tree, settings, {
+    placed,
+    beside: true,
+  })
   runs.sort((a, b) => a.offset - b.offset)
-  const settle = async (): Promise<void> => {
-    const { size, digest } = await measured
-    await job.output.addBytes(`${job.stem}.layout`, 'layout', printLayout({ name, size, digest, runs }))
-  }
-  return { base: name, runs, settle }
+  const layout = `${job.stem}.layout`
+  const { output } = job
+  const written = measured.then(({ size, digest }) =>
+    writeFileOf(join(output.directory, layout), printLayout({ name, size, digest, runs })),
+  )
+  void output.adopt(layout, 'layout', written)
+  return { base: name, runs }
+}
+
+async function writeFileOf(path: string, text: string): Promise<Measured> {
+  await using sink = await openFileSink(path)
+  await sink.write(Buffer.from(text))
+  return await sink.finish()
 }
 
 /** @returns the name of the file */
