@@ -110,6 +110,7 @@ files: [{path: /bin/busybox, from: ../tools/busybox, mode: 0755}, {path: /srv/st
     )
     assert.equal(readFileSync(keep('shop-1', 'table'), 'utf8'), 'migrated\n')
     assert.equal(readFileSync(keep('shop-2', 'table'), 'utf8'), 'rows of shop-2\n')
+    assert.match(await must('guest', 'show', 'shop-1'), /^copy +r3-g3-\w+: its data from before that/m)
     const refused = await say('rollout', 'rollback')
     assert.equal(refused.code, 1, refused.text)
     assert.match(

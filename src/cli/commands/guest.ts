@@ -144,6 +144,7 @@ async function show(world: World, groups: readonly Group[], words: Words): Promi
   }
   const pointers = { good: folder.pointer('good'), trial: folder.pointer('trial') }
   const id = folder.read('machine-id')
+  const copy = folder.read('before/tag')
   const rows = [
     ['group', `${group.name} (${group.line}, ${group.driver.kind})`],
     ['power', `${seen.power}${seen.bootId === '' ? '' : `, start ${seen.bootId}`}`],
@@ -154,6 +155,7 @@ async function show(world: World, groups: readonly Group[], words: Words): Promi
     ['machine-id', id || 'not made yet'],
     ['folder', existsSync(folder.path) ? shownPath(folder.path) : 'not made yet'],
     ...shown.map((line) => ['data', line]),
+    ...(copy === '' ? [] : [['copy', `${copy}: its data from before that, until the rollout has ended`]]),
     ...Object.entries(guest.values).map(([key, value]) => [`{${key}}`, value]),
   ]
   return {
@@ -164,6 +166,7 @@ async function show(world: World, groups: readonly Group[], words: Words): Promi
       ...pointers,
       machineId: id,
       disks,
+      ...(copy !== '' && { snapshot: copy }),
       values: guest.values,
     },
     text: columns(rows),
