@@ -80,7 +80,7 @@ async function stats(world: World): Promise<Result> {
       `${shownPath(opened.path)}\n` +
       row(counts.objectBytes, counts.objects, 'objects: contents of files') +
       row(counts.recordBytes, counts.records, 'records: trees, packages, results of stages') +
-      row(counts.blockBytes, counts.blocks, 'compressed blocks') +
+      row(counts.blockBytes, counts.blocks, 'compressed blocks, facts about files') +
       row(downloadBytes, downloads.length, 'downloads') +
       `${counts.links} files for hard links, ${counts.segments} segments\n` +
       held.map(({ ref, isGone }) => `kept for ${shownHolder(ref)}${isGone ? ' (gone)' : ''}\n`).join(''),
