@@ -18,6 +18,7 @@ export const TOOLS: readonly Tool[] = [
   },
   { name: 'cp', debianPackage: 'coreutils', purpose: 'copy data disks with their holes' },
   { name: 'debugfs', debianPackage: 'e2fsprogs', purpose: 'fill data disks without root' },
+  { name: 'du', debianPackage: 'coreutils', purpose: 'room that a copy of data needs' },
   { name: 'e2fsck', debianPackage: 'e2fsprogs', purpose: 'check data disks before they grow' },
   { name: 'flock', debianPackage: 'util-linux', purpose: 'run a guest once' },
   { name: 'fsverity', debianPackage: 'fsverity', purpose: 'seal the files of a root: `--protect verity`' },

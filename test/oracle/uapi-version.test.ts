@@ -36,5 +36,5 @@ test('versions are older and newer as systemd-analyze compare-versions says', as
     assert.ok(compareUapiVersions(b, a) === -order || order === 0)
     seen.add(order)
   }
-  assert.deepEqual([...seen].sort(), [-1, 0, 1])
+  assert.deepEqual(seen, new Set([-1, 0, 1]))
 })
