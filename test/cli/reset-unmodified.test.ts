@@ -62,6 +62,24 @@ function worldOf({ directory }: Shop, told: string[], signal: AbortSignal): Worl
   )
 }
 
+/** The guest and its driver as a controller has them. */
+async function openControlled(shop: Shop, signal: AbortSignal) {
+  const told: string[] = []
+  const world = worldOf(shop, told, signal)
+  const { group, guest } = findGuest(world, await loadGroups(world), 'shop-1')
+  return {
+    told,
+    guest,
+    driver: gatedDriver(world, group),
+    first: await generationFor(world, group, 'shop/g1'),
+    second: await generationFor(world, group, 'shop/g2'),
+    [Symbol.asyncDispose]: () => world[Symbol.asyncDispose](),
+  }
+}
+
+/** Whether the guest serves on a generation. */
+const runs = (manifest: string) => (seen: Observed) => seen.health === 'pass' && seen.digest === manifest
+
 test('what a guest only touches after it was prepared holds it at the switch, in a group that holds', async (t) => {
   if (missing !== undefined) return t.skip(`needs ${missing}`)
   await using shop = await openShop(FIRST, SECOND)
@@ -69,15 +87,8 @@ test('what a guest only touches after it was prepared holds it at the switch, in
   shop.group('shadows: hold\n')
   await start('--generation', 'shop/g1')
   await inside('echo mine >own')
-  const told: string[] = []
-  await using world = worldOf(shop, told, t.signal)
-  const { group, guest } = findGuest(world, await loadGroups(world), 'shop-1')
-  const driver = gatedDriver(world, group)
-  const [first, second] = [
-    await generationFor(world, group, 'shop/g1'),
-    await generationFor(world, group, 'shop/g2'),
-  ]
-  const runs = (manifest: string) => (seen: Observed) => seen.health === 'pass' && seen.digest === manifest
+  await using controlled = await openControlled(shop, t.signal)
+  const { told, driver, guest, first, second } = controlled
   await driver.prepare(guest, second, t.signal)
   await inside('/bin/busybox touch touched')
   await assert.rejects(driver.switchTo(guest, second, 1, 3, t.signal), (error) => {
@@ -102,15 +113,8 @@ test('what a guest edits after it was prepared takes its switch back, and nothin
   shop.group('shadows: reset-unmodified\n')
   await start('--generation', 'shop/g1')
   await inside('/bin/busybox touch touched again')
-  const told: string[] = []
-  await using world = worldOf(shop, told, t.signal)
-  const { group, guest } = findGuest(world, await loadGroups(world), 'shop-1')
-  const driver = gatedDriver(world, group)
-  const [first, second] = [
-    await generationFor(world, group, 'shop/g1'),
-    await generationFor(world, group, 'shop/g2'),
-  ]
-  const runs = (manifest: string) => (seen: Observed) => seen.health === 'pass' && seen.digest === manifest
+  await using controlled = await openControlled(shop, t.signal)
+  const { told, driver, guest, first, second } = controlled
   await driver.prepare(guest, second, t.signal)
   await inside('echo late >again')
   await assert.rejects(driver.switchTo(guest, second, 1, 3, t.signal), (error) => {

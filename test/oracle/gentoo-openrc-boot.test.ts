@@ -55,12 +55,22 @@ test('OpenRC starts the runlevels of the profile and says that it is ready', {
   const indexed = await stage5(project.path, ['index', 'pkgdir'])
   assert.equal(indexed.code, 0, indexed.stderr)
 
-  await t.test('a service with a link is up, and what it needs', async () => {
-    const built = await buildProfile(project.path, 'rc')
+  const upAtShell = async (profile: string) => {
+    const built = await buildProfile(project.path, profile)
     assert.ok('file' in built)
-    await using guest = await bootBuilt(built, t.signal, { memoryMiB: 256 })
-    await waitReady(guest, 'stage5: ready', DEADLINE_MS)
-    await guest.waitFor('# ', DEADLINE_MS)
+    const guest = await bootBuilt(built, t.signal, { memoryMiB: 256 })
+    try {
+      await waitReady(guest, 'stage5: ready', DEADLINE_MS)
+      await guest.waitFor('# ', DEADLINE_MS)
+      return guest
+    } catch (error) {
+      await guest[Symbol.asyncDispose]()
+      throw error
+    }
+  }
+
+  await t.test('a service with a link is up, and what it needs', async () => {
+    await using guest = await upAtShell('rc')
     assert.ok(guest.last(200).includes('ground of default'), guest.last(50).join('\n'))
     assert.deepEqual(await shell(guest, 'readlink /proc/1/exe; readlink /etc/runlevels/default/greeter'), [
       '/usr/bin/init',
@@ -75,11 +85,7 @@ test('OpenRC starts the runlevels of the profile and says that it is ready', {
   })
 
   await t.test('without its link the same service is not', async () => {
-    const built = await buildProfile(project.path, 'rc@without')
-    assert.ok('file' in built)
-    await using guest = await bootBuilt(built, t.signal, { memoryMiB: 256 })
-    await waitReady(guest, 'stage5: ready', DEADLINE_MS)
-    await guest.waitFor('# ', DEADLINE_MS)
+    await using guest = await upAtShell('rc@without')
     assert.ok(!guest.last(500).some((line) => /greeter in|ground of/.test(line)), guest.last(50).join('\n'))
     assert.deepEqual(
       await shell(
