@@ -12,8 +12,9 @@ import { type Digest, digester, digestOf, hexOf } from '../base/digest.ts'
 import { Stage5Error } from '../base/errors.ts'
 import { type Json, stableJson } from '../base/json.ts'
 import type { PublishedGeneration } from '../fleet/channel.ts'
-import { networkCode, openSender, redactUrl, type Sender } from '../host/http.ts'
+import { networkCode, openSender, redactUrl, redirectTarget, type Sender } from '../host/http.ts'
 import type { Place, PlacedFile } from './place.ts'
+import { type Login, LOGIN_HINT, openLogin } from './registry-login.ts'
 
 const MANIFEST = 'application/vnd.oci.image.manifest.v1+json'
 const INDEX = 'application/vnd.oci.image.index.v1+json'
@@ -26,6 +27,8 @@ const TYPES = {
 } as const
 const STATE = 'stage5'
 const IDLE_MS = 60_000
+/** From a blob to where it lies, as registries in front of a CDN answer. */
+const MAX_REDIRECTS = 5
 
 interface Descriptor {
   readonly mediaType: string
@@ -54,9 +57,10 @@ export async function openRegistry(address: string, signal: AbortSignal): Promis
     )
   const scheme = /^(?:localhost|127\.[0-9.]+|\[::1\])(?::\d+)?$/.test(host) ? 'http' : 'https'
   const shown = `oci://${host}/${repository}`
-  const base = `${scheme}://${user}${host}/v2/${repository}`
+  const base = `${scheme}://${host}/v2/${repository}`
   const sender = openSender({ idleTimeoutMs: IDLE_MS })
-  const ask = asker(sender, shown)
+  const login = await openLogin(sender, { scheme, host, user: user.slice(0, -1) })
+  const ask = asker(sender, login, new URL(base).host, shown)
   const known = await manifestOf(STATE)
   const documents = new Map(
     (known?.manifest.layers ?? []).map((layer) => [layer.annotations?.[TITLE] ?? '', layer]),
@@ -93,12 +97,9 @@ export async function openRegistry(address: string, signal: AbortSignal): Promis
       stop,
     )
     const to = new URL(begun.headers['location'] ?? '', `${base}/blobs/uploads/`)
-    const origin = new URL(base)
-    // Credentials go to the registry itself, not to where it sends uploads.
-    if (to.host === origin.host) [to.username, to.password] = [origin.username, origin.password]
     to.searchParams.set('digest', digest)
     const headers = { 'content-type': 'application/octet-stream', 'content-length': String(size) }
-    await ask('PUT', to.href, headers, bytes(), [201], stop)
+    await ask('PUT', to.href, headers, bytes, [201], stop)
     return size
   }
 
@@ -111,7 +112,14 @@ export async function openRegistry(address: string, signal: AbortSignal): Promis
     const bytes = Buffer.from(stableJson({ schemaVersion: 2, mediaType, ...value }))
     const digest = digestOf(bytes)
     const headers = { 'content-type': mediaType }
-    const put = await ask('PUT', `${base}/manifests/${reference ?? digest}`, headers, bytes, [201], stop)
+    const put = await ask(
+      'PUT',
+      `${base}/manifests/${reference ?? digest}`,
+      headers,
+      () => bytes,
+      [201],
+      stop,
+    )
     return {
       descriptor: { mediaType, digest, size: bytes.length },
       hasReferrers: put.headers['oci-subject'] !== undefined,
@@ -232,31 +240,53 @@ type Ask = (
   method: Parameters<Sender['send']>[0],
   url: string,
   headers: { readonly [name: string]: string },
-  body: Parameters<Sender['send']>[3],
+  body: (() => Parameters<Sender['send']>[3]) | undefined,
   expected: readonly number[],
   signal: AbortSignal,
 ) => ReturnType<Sender['send']>
 
-function asker(sender: Sender, shown: string): Ask {
+/** @param home the registry's own host and port: nobody else gets its credentials */
+function asker(sender: Sender, login: Login, home: string, shown: string): Ask {
   return async (method, url, headers, body, expected, signal) => {
     const where = new URL(url).pathname
-    const answer = await sender.send(method, url, headers, body, signal).catch((cause: unknown) => {
-      signal.throwIfAborted()
-      if (cause instanceof Stage5Error) throw cause
-      throw new Stage5Error('S5_FETCH_FAILED', `${shown}: ${method} ${where}: ${networkCode(cause)}`, {
-        cause,
+    const once = async (at: URL): ReturnType<Sender['send']> => {
+      const authorization = at.host === home ? login.header() : undefined
+      const all = { ...headers, ...(authorization !== undefined && { authorization }) }
+      return await sender.send(method, at.href, all, body?.(), signal)
+    }
+    const ask = async (): ReturnType<Sender['send']> => {
+      let at = new URL(url)
+      let answer = await once(at)
+      for (let hops = 0; hops < MAX_REDIRECTS; hops++) {
+        const location = answer.headers['location']
+        if (method !== 'GET' || location === undefined || ![301, 302, 303, 307, 308].includes(answer.status))
+          break
+        at = redirectTarget(at, location)
+        answer = await once(at)
+      }
+      return answer
+    }
+    const answer = await ask()
+      .then(async (first) => {
+        const isRefused = first.status === 401 && !expected.includes(401)
+        return isRefused && (await login.renew(first.headers['www-authenticate'], signal))
+          ? await ask()
+          : first
       })
-    })
+      .catch((cause: unknown) => {
+        signal.throwIfAborted()
+        if (cause instanceof Stage5Error) throw cause
+        throw new Stage5Error('S5_FETCH_FAILED', `${shown}: ${method} ${where}: ${networkCode(cause)}`, {
+          cause,
+        })
+      })
     if (expected.includes(answer.status)) return answer
     const said = Buffer.from(answer.body).toString().trim().slice(0, 200)
     throw new Stage5Error(
       'S5_FETCH_FAILED',
       `${shown}: ${method} ${where}: expected status ${expected.join(' or ')}, found ${answer.status}${said === '' ? '' : `: ${said}`}`,
       {
-        hint:
-          answer.status === 401 || answer.status === 403
-            ? 'name user and password: oci://USER:PASSWORD@HOST/REPOSITORY'
-            : undefined,
+        hint: answer.status === 401 || answer.status === 403 ? LOGIN_HINT : undefined,
         data: { status: answer.status },
       },
     )

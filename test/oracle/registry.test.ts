@@ -1,43 +1,14 @@
 /** Generations in a real OCI registry: blobs by range, deltas as referrers, metadata that moves with one tag. */
 import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
 import { globSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { digestOf } from '../../src/base/digest.ts'
 import type { PublishedGeneration } from '../../src/fleet/channel.ts'
 import { findTool, run as runTool } from '../../src/host/run.ts'
 import { stage5 } from '../helpers/console.ts'
-import { freePort } from '../helpers/fe-etcd.ts'
 import { FILED, packedProject, wordProfile } from '../helpers/project.ts'
-
-async function startRegistry(folder: string): Promise<{ host: string } & AsyncDisposable> {
-  const port = await freePort()
-  const config = join(folder, 'registry.yml')
-  const lines = [
-    'version: 0.1',
-    'log: {level: error}',
-    `storage: {filesystem: {rootdirectory: ${join(folder, 'registry')}}, delete: {enabled: true}}`,
-    `http: {addr: "127.0.0.1:${port}"}`,
-  ]
-  writeFileSync(config, `${lines.join('\n')}\n`)
-  const child = spawn('docker-registry', ['serve', config], { stdio: 'ignore' })
-  const closed = new Promise((done) => child.once('close', done))
-  for (;;) {
-    const up = await fetch(`http://127.0.0.1:${port}/v2/`).catch(() => undefined)
-    if (up?.ok === true) break
-    assert.equal(child.exitCode, null, 'the registry ended')
-    await sleep(100)
-  }
-  return {
-    host: `127.0.0.1:${port}`,
-    [Symbol.asyncDispose]: async () => {
-      child.kill()
-      await closed
-    },
-  }
-}
+import { startRegistry } from '../helpers/registry.ts'
 
 interface Manifest {
   readonly layers: readonly {
