@@ -138,9 +138,21 @@ export async function openRegistry(address: string, signal: AbortSignal): Promis
     return await putManifest(reference, MANIFEST, value as never, stop)
   }
 
+  /** What the state tag meant when it was last read or moved here. */
+  let state = known?.digest
+
   const commit = async (stop: AbortSignal): Promise<void> => {
     const layers = [...documents].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, layer]) => layer)
-    await putArtifact(STATE, TYPES.metadata, layers, stop)
+    // A tag has no compare-and-swap in the specification: this is as near as one comes.
+    const found = (await manifestOf(STATE))?.digest
+    if (found !== state)
+      throw new Stage5Error(
+        'S5_PUBLISH_REFUSED',
+        `${shown}: somebody else published meanwhile: expected tag ${STATE} to be ${state ?? 'absent'}, found ${found ?? 'none'}`,
+        { hint: 'say the same command again: what it brought is there already' },
+      )
+    const { descriptor } = await putArtifact(STATE, TYPES.metadata, layers, stop)
+    state = descriptor.digest
   }
 
   return {

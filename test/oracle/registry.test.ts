@@ -4,8 +4,10 @@ import { globSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { digestOf } from '../../src/base/digest.ts'
+import { openRegistry } from '../../src/deploy/registry.ts'
 import type { PublishedGeneration } from '../../src/fleet/channel.ts'
 import { findTool, run as runTool } from '../../src/host/run.ts'
+import { temporaryDirectory } from '../../src/host/temp.ts'
 import { stage5 } from '../helpers/console.ts'
 import { FILED, packedProject, wordProfile } from '../helpers/project.ts'
 import { startRegistry } from '../helpers/registry.ts'
@@ -19,6 +21,29 @@ interface Manifest {
   readonly manifests: readonly { readonly digest: string; readonly artifactType: string }[]
   readonly subject?: { readonly digest: string }
 }
+
+test('who published while somebody else did is refused, and nothing of the other is lost', async (t) => {
+  if (!findTool('docker-registry')) return t.skip('needs docker-registry')
+  using scratch = temporaryDirectory()
+  await using registry = await startRegistry(scratch.path)
+  const open = () => openRegistry(`oci://${registry.host}/team/both`, t.signal)
+  await using first = await open()
+  await using second = await open()
+  await first.put('one.json', Buffer.from('1'))
+  await first.commit(t.signal)
+  await second.put('two.json', Buffer.from('2'))
+  await assert.rejects(second.commit(t.signal), { code: 'S5_PUBLISH_REFUSED', message: /somebody else/ })
+  await using third = await open()
+  await third.put('two.json', Buffer.from('2'))
+  await third.commit(t.signal)
+  await third.put('two.json', Buffer.from('3'))
+  await third.commit(t.signal)
+  await using seen = await open()
+  const texts = ['one.json', 'two.json'].map(async (path) =>
+    Buffer.from((await seen.read(path)) ?? []).toString(),
+  )
+  assert.deepEqual(await Promise.all(texts), ['1', '3'])
+})
 
 test('a line is published, continued, and collected', async (t) => {
   if (!findTool('docker-registry')) return t.skip('needs docker-registry')
