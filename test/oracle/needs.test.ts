@@ -1,7 +1,7 @@
 /** Memory as an input: guests come up with what the arithmetic says, and what does not fit is not built. */
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
-import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import { waitReady } from '../../src/deploy/qemu.ts'
@@ -16,21 +16,19 @@ const DEADLINE_MS = 240_000
 const project = temporaryDirectory()
 process.on('exit', () => project[Symbol.dispose]())
 
-/** Profiles of `minimal` with so many MiB that no compressor makes smaller. */
-async function padded(name: string, mebibytes: number, more: string): Promise<void> {
-  const folder = join(project.path, `pad-${name}`)
+/** A package of so many MiB that no compressor makes smaller; once for each name. */
+async function packPad(name: string, mebibytes: number): Promise<void> {
+  const folder = join(project.path, name)
+  if (existsSync(folder)) return
   mkdirSync(join(folder, 'usr/share'), { recursive: true })
   for (let at = 0; at < mebibytes; at += 32)
     writeFileSync(join(folder, `usr/share/pad${at}`), randomBytes(Math.min(32, mebibytes - at) * MIB))
-  await packInto(project.path, `pad-${name}`, `pad-${name}`)
-  for (const each of ['repos', 'profiles']) mkdirSync(join(project.path, each), { recursive: true })
+  await packInto(project.path, name, name)
+  mkdirSync(join(project.path, 'repos'), { recursive: true })
   writeFileSync(join(project.path, 'repos/pads.yaml'), 'stage5: 1\nkind: native\nurl: ../packages\n')
-  writeFileSync(
-    join(project.path, `profiles/${name}.yaml`),
-    `stage5: 1\nparents: [minimal]\nrepositories: [pads]\npackages: ["test/pad-${name}: ^1"]\n${more}`,
-  )
 }
 
+/** `minimal` with a pad. */
 async function built(
   t: TestContext,
   name: string,
@@ -38,8 +36,10 @@ async function built(
   more: string,
 ): Promise<Built | undefined> {
   if (!canBoot(t)) return undefined
-  await padded(name, mebibytes, more)
-  return await builtOnce(t, project.path, name)
+  await packPad(`pad-${name}`, mebibytes)
+  const packages = `packages: ["test/pad-${name}: ^1"]`
+  const text = `stage5: 1\nparents: [minimal]\nrepositories: [pads]\n${packages}\n${more}`
+  return await builtOnce(t, project.path, name, text)
 }
 
 function baseMiB(found: Built): number {
