@@ -8,7 +8,6 @@ import { squashfsEmitter } from '../emit/squashfs.ts'
 import { tarEmitter } from '../emit/tar.ts'
 import { emitVerity, type Stretch, stretchesOf, verityIdentity } from '../emit/verity.ts'
 import { printLayout, type Run } from '../format/delta.ts'
-import { type Measured, openFileSink } from '../host/file-sink.ts'
 import { piecesOfFile } from '../host/pieces.ts'
 import { checkout } from '../store/checkout.ts'
 import { type ImageOptions, type Job, write } from './emit-job.ts'
@@ -34,19 +33,9 @@ export async function emitSquashfs(job: Job, options: ImageOptions): Promise<Bas
     beside: true,
   })
   runs.sort((a, b) => a.offset - b.offset)
-  const layout = `${job.stem}.layout`
-  const { output } = job
-  const written = measured.then(({ size, digest }) =>
-    writeFileOf(join(output.directory, layout), printLayout({ name, size, digest, runs })),
-  )
-  void output.adopt(layout, 'layout', written)
+  const layout = measured.then(({ size, digest }) => printLayout({ name, size, digest, runs }))
+  job.output.addLater(`${job.stem}.layout`, 'layout', layout)
   return { base: name, runs }
-}
-
-async function writeFileOf(path: string, text: string): Promise<Measured> {
-  await using sink = await openFileSink(path)
-  await sink.write(Buffer.from(text))
-  return await sink.finish()
 }
 
 /** @returns the name of the file */

@@ -41,6 +41,8 @@ export interface OutputFolder extends AsyncDisposable {
     fill: (sink: Sink) => Promise<void>,
   ): Promise<{ readonly measured: Promise<OutputFile> }>
   addBytes(name: string, role: string, bytes: Uint8Array | string): Promise<OutputFile>
+  /** A text that is not known yet. Its place in `files` is that of this call. */
+  addLater(name: string, role: string, text: Promise<string>): void
   /** Reads and flushes a file that a tool wrote into `directory`, beside whatever else is done. */
   measure(name: string): Promise<Measured>
   /** A file that a tool or thread writes into `directory`. Its place in `files` is that of this call. */
@@ -77,11 +79,14 @@ export async function openOutput(
   const pending: Promise<unknown>[] = []
   let done = false
 
-  async function add(file: string, role: string, fill: (sink: Sink) => Promise<void>): Promise<OutputFile> {
+  async function writeFileOf(file: string, fill: (sink: Sink) => Promise<void>): Promise<Measured> {
     await using sink = await openFileSink(join(directory, file))
     await fill(sink)
-    const { size, digest } = await sink.finish()
-    const written = { name: file, role, size, digest }
+    return await sink.finish()
+  }
+
+  async function add(file: string, role: string, fill: (sink: Sink) => Promise<void>): Promise<OutputFile> {
+    const written = { name: file, role, ...(await writeFileOf(file, fill)) }
     files.push(written)
     return written
   }
@@ -121,6 +126,10 @@ export async function openOutput(
     addBeside,
     addBytes: (file, role, bytes) =>
       add(file, role, (sink) => sink.write(typeof bytes === 'string' ? Buffer.from(bytes) : bytes)),
+    addLater: (file, role, text) => {
+      const write = (known: string) => writeFileOf(file, (sink) => sink.write(Buffer.from(known)))
+      void adopt(file, role, text.then(write))
+    },
     measure: (file) => measure(join(directory, file)),
     adopt: (name, role, measured) => adopt(name, role, measured),
     awaits,

@@ -66,7 +66,7 @@ export async function publishGeneration(
   const known = await documentsOf(place, trusted, one.line)
   mustFollow(one, known)
   const files = await filesOf(one)
-  if (files.some(({ role }) => role === 'uki')) mustFit(one, known)
+  if (hasUki(files)) mustFit(one, known)
   let sent = 0
   for (const file of files) sent += await place.putFile(file, world.signal)
   const before = known
@@ -181,11 +181,16 @@ function mustFollow(one: Generation, known: readonly PublishedGeneration[]): voi
   )
 }
 
+/** Whether a disk follows this line: then names have the version instead of the number. */
+function hasUki(files: readonly { readonly role: string }[]): boolean {
+  return files.some(({ role }) => role === 'uki')
+}
+
 /** Whoever follows by the versions in names sees each generation as newer than the one before it. @throws S5_PUBLISH_REFUSED */
 function mustFit(one: Generation, known: readonly PublishedGeneration[]): void {
   for (const other of known) {
     if (other.name === one.name) continue
-    const version = other.files.some(({ role }) => role === 'uki') ? other.version : String(other.seq)
+    const version = hasUki(other.files) ? other.version : String(other.seq)
     if (Math.sign(compareUapiVersions(one.version, version)) === Math.sign(one.seq - other.seq)) continue
     throw new Stage5Error(
       'S5_PUBLISH_REFUSED',
@@ -206,8 +211,7 @@ async function filesOf(one: Generation): Promise<readonly (PlacedFile & { readon
   const manifest = await readManifest(one.directory)
   const path = await manifestFile(one.directory)
   const stem = `${manifest.image.id}_${manifest.image.version}`
-  const isDisk = manifest.files.some(({ role }) => role === 'uki')
-  const prefix = `${one.line}/${isDisk ? stem : `${one.line}_${one.seq}`}`
+  const prefix = `${one.line}/${hasUki(manifest.files) ? stem : `${one.line}_${one.seq}`}`
   const placed = (name: string): string =>
     `${prefix}${name.startsWith(stem) ? name.slice(stem.length) : `.${name}`}`
   const own = {

@@ -106,10 +106,11 @@ export async function planRollout(
     budget: budgetOf(group),
   }))
   const hidden = await hiddenChanges(world, groups, generation)
-  const copied = await copies(world, groups, rollout, documents)
+  const schemas = dataSchemasOf(await driverGenerations(world))
+  const copied = copies(schemas, groups, rollout, documents)
   const found = [
     ...whyNot(groups, generation),
-    ...(await unfitGuests(world, groups, rollout, documents)),
+    ...unfitGuests(schemas, groups, rollout, documents),
     ...hidden.problems.map((text): Problem => ({ text })),
   ]
   const problems = found.map(({ text }) => text)
@@ -179,13 +180,12 @@ function whyNot(groups: readonly Group[], generation: Generation): Problem[] {
 }
 
 /** Guests whose data the generation, or the one that they would go back to, cannot read. */
-async function unfitGuests(
-  world: World,
+function unfitGuests(
+  schemas: ReturnType<typeof dataSchemasOf>,
   groups: readonly Group[],
   rollout: RolloutDocument,
   documents: Documents,
-): Promise<Problem[]> {
-  const schemas = dataSchemasOf(await driverGenerations(world))
+): Problem[] {
   if (schemas.size === 0) return []
   return groups.flatMap((group): Problem[] => {
     const unfit = group.guests.flatMap(({ name }) => {
@@ -203,13 +203,12 @@ async function unfitGuests(
 }
 
 /** Guests whose data is copied before they are switched, as lines. */
-async function copies(
-  world: World,
+function copies(
+  schemas: ReturnType<typeof dataSchemasOf>,
   groups: readonly Group[],
   rollout: RolloutDocument,
   documents: Documents,
-): Promise<string[]> {
-  const schemas = dataSchemasOf(await driverGenerations(world))
+): string[] {
   return groups.flatMap((group) => {
     const names = group.guests
       .map(({ name }) => name)
@@ -239,7 +238,7 @@ export async function startRollout(
     const hidden = await hiddenChanges(world, groups, generation)
     const [problem] = [
       ...whyNot(groups, generation),
-      ...(await unfitGuests(world, groups, rollout, documents)),
+      ...unfitGuests(dataSchemasOf(await driverGenerations(world)), groups, rollout, documents),
       ...hidden.problems.map((text): Problem => ({ text })),
     ]
     for (const message of hidden.warnings) world.report({ kind: 'warning', code: 'rollout.hidden', message })
