@@ -9,7 +9,7 @@ import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { Stage5Error } from '../base/errors.ts'
 import { objectOf } from '../base/json.ts'
-import { networkCode, redactUrl, type Sender } from '../host/http.ts'
+import { redactUrl, requestFailed, type Sender } from '../host/http.ts'
 
 export interface Login {
   /** The `Authorization` of the next request; undefined for none. */
@@ -91,11 +91,7 @@ async function tokenFrom(
   const headers = basic === undefined ? {} : { authorization: basic }
   const { status, body } = await sender
     .send('GET', realm.href, headers, undefined, signal)
-    .catch((cause: unknown) => {
-      signal.throwIfAborted()
-      if (cause instanceof Stage5Error) throw cause
-      throw new Stage5Error('S5_FETCH_FAILED', `${where}: no token: ${networkCode(cause)}`, { cause })
-    })
+    .catch(requestFailed(`${where}: no token`, signal))
   const answer = status === 200 ? objectOf(Buffer.from(body).toString()) : `status ${status}`
   const token = typeof answer === 'string' ? undefined : (answer['token'] ?? answer['access_token'])
   if (typeof token === 'string' && token !== '') return token

@@ -12,7 +12,14 @@ import { type Digest, digester, digestOf, hexOf } from '../base/digest.ts'
 import { Stage5Error } from '../base/errors.ts'
 import { type Json, stableJson } from '../base/json.ts'
 import type { PublishedGeneration } from '../fleet/channel.ts'
-import { networkCode, openSender, redactUrl, redirectTarget, type Sender } from '../host/http.ts'
+import {
+  locationOf,
+  openSender,
+  redactUrl,
+  redirectTarget,
+  requestFailed,
+  type Sender,
+} from '../host/http.ts'
 import type { Place, PlacedFile } from './place.ts'
 import { type Login, LOGIN_HINT, openLogin } from './registry-login.ts'
 
@@ -269,10 +276,9 @@ function asker(sender: Sender, login: Login, home: string, shown: string): Ask {
     const ask = async (): ReturnType<Sender['send']> => {
       let at = new URL(url)
       let answer = await once(at)
-      for (let hops = 0; hops < MAX_REDIRECTS; hops++) {
-        const location = answer.headers['location']
-        if (method !== 'GET' || location === undefined || ![301, 302, 303, 307, 308].includes(answer.status))
-          break
+      for (let hops = 0; hops < MAX_REDIRECTS && method === 'GET'; hops++) {
+        const location = locationOf(answer.status, answer.headers)
+        if (location === undefined) break
         at = redirectTarget(at, location)
         answer = await once(at)
       }
@@ -280,18 +286,11 @@ function asker(sender: Sender, login: Login, home: string, shown: string): Ask {
     }
     const answer = await ask()
       .then(async (first) => {
-        const isRefused = first.status === 401 && !expected.includes(401)
-        return isRefused && (await login.renew(first.headers['www-authenticate'], signal))
-          ? await ask()
-          : first
+        const mayTryAgain =
+          first.status === 401 && (await login.renew(first.headers['www-authenticate'], signal))
+        return mayTryAgain ? await ask() : first
       })
-      .catch((cause: unknown) => {
-        signal.throwIfAborted()
-        if (cause instanceof Stage5Error) throw cause
-        throw new Stage5Error('S5_FETCH_FAILED', `${shown}: ${method} ${where}: ${networkCode(cause)}`, {
-          cause,
-        })
-      })
+      .catch(requestFailed(`${shown}: ${method} ${where}`, signal))
     if (expected.includes(answer.status)) return answer
     const said = Buffer.from(answer.body).toString().trim().slice(0, 200)
     throw new Stage5Error(

@@ -55,6 +55,20 @@ export function networkCode(error: unknown): string {
   return error instanceof Error ? error.name : 'unknown'
 }
 
+/** What to catch of a request. @throws S5_FETCH_FAILED with `what` and the code; the reason of `signal`; a Stage5Error as it is */
+export function requestFailed(what: string, signal: AbortSignal): (cause: unknown) => never {
+  return (cause) => {
+    signal.throwIfAborted()
+    if (cause instanceof Stage5Error) throw cause
+    throw new Stage5Error('S5_FETCH_FAILED', `${what}: ${networkCode(cause)}`, { cause })
+  }
+}
+
+/** Where an answer sends its client on to, if it does. */
+export function locationOf(status: number, headers: Answer['headers']): string | undefined {
+  return [301, 302, 303, 307, 308].includes(status) ? headers['location'] : undefined
+}
+
 /** Certificates and malformed requests do not get better by asking again. */
 export function isHopeless(code: string): boolean {
   return /^(CERT_|ERR_TLS_CERT|SELF_SIGNED|DEPTH_ZERO|UNABLE_TO_|UND_ERR_INVALID_ARG|UND_ERR_HEADERS_OVERFLOW)/.test(
@@ -104,8 +118,9 @@ export function openTransport(options: { connections: number; idleTimeoutMs: num
             ...headers,
           },
         })
-        const location = response.headers['location']
         const { statusCode: status, body } = response
+        const plain = firstValues(response.headers)
+        const location = locationOf(status, plain)
         // An abort before the body is read would otherwise be an error that nobody listens to.
         body.on('error', () => {})
         const discard = async () => {
@@ -115,11 +130,10 @@ export function openTransport(options: { connections: number; idleTimeoutMs: num
             body.destroy()
           }
         }
-        if (![301, 302, 303, 307, 308].includes(status) || location === undefined)
-          return { status, headers: firstValues(response.headers), body, discard }
+        if (location === undefined) return { status, headers: plain, body, discard }
         await discard()
         if (hops >= MAX_REDIRECTS) throw failed(url, `more than ${MAX_REDIRECTS} redirects`)
-        at = redirectTarget(at, String(location))
+        at = redirectTarget(at, location)
       }
     },
     close,
