@@ -57,12 +57,6 @@ export type WhileOff = (
 export interface GuestDriver {
   readonly kind: string
   /**
-   * It carries out a `DataStep`: a copy of the guest's data, taken while the guest is off, belongs to the generation that it
-   * had, and is put back before that one starts again, whoever starts it. What it has then is kept in its place, so that
-   * going forth again finds that. Whatever else is switched to drops the copy, and so does `collect`.
-   */
-  readonly dataSnapshot?: true
-  /**
    * Brings the images to where the guest starts from, verified; costs no availability.
    * @param data what the switch will do with its data
    * @throws S5_DISK_FULL when there is no room for a copy of that
@@ -75,6 +69,10 @@ export interface GuestDriver {
   ): Promise<void>
   /**
    * Points the guest to `generation` on trial, and (re)starts it.
+   * @param data a copy of the guest's data, taken while it is off, belongs to the generation that it had, and is put back
+   * before that one starts again, whoever starts it. What it has then is kept in its place, so that going forth again finds
+   * that. Whatever else is switched to drops the copy, and so does `collect`. Only drivers get one whose guests' data is
+   * files of the host (`snapshotFor`)
    * @throws S5_TOKEN_STALE, S5_DISK_FULL when there is no room for a copy of its data; it goes on as it was then
    */
   switchTo(

@@ -76,7 +76,7 @@ export type DataStep =
   | { readonly kind: 'snapshot'; readonly tag: string }
   | { readonly kind: 'restore'; readonly tag: string }
 
-/** Their guests' data is files of the host, which can be copied and put back: `dataSnapshot` of their port. */
+/** Their guests' data is files of the host, which can be copied and put back. */
 const WITH_SNAPSHOTS: ReadonlySet<DriverKind> = new Set(['dir', 'qemu', 'libvirt'])
 
 function hasSnapshots({ driver }: Pick<Group, 'driver'>): boolean {

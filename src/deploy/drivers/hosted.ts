@@ -165,7 +165,6 @@ export function hostedDriver(backend: Backend, { root, checks, whileOff }: Hoste
 
   return {
     kind: backend.kind,
-    dataSnapshot: true,
     prepare: async (guest, generation, signal, data) => {
       const folder = folderOf(guest)
       await folder.exclusively(signal, async () => {
