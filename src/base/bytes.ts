@@ -1,10 +1,10 @@
 /** Little-endian structs over bytes, described once as tables of fields that writers, readers and dumps share. */
 
 /** Width of a field. `u64` holds whole numbers up to 2^53 - 1, and -1 for all bits set, the usual "absent". */
-export type FieldKind = 'u8' | 'u16' | 'i16' | 'u32' | 'i32' | 'u64'
+type FieldKind = 'u8' | 'u16' | 'i16' | 'u32' | 'i32' | 'u64'
 
 /** Name, offset from the start of the struct in bytes, width. */
-export type Field<F extends string = string> = readonly [name: F, offset: number, kind: FieldKind]
+type Field<F extends string = string> = readonly [name: F, offset: number, kind: FieldKind]
 
 /** Fields in the order of their offsets. */
 export type Struct<F extends string = string> = readonly Field<F>[]

@@ -1,15 +1,9 @@
 /**
- * Every error code, with the sentence that sums it up and the paragraph that `stage5 explain CODE` prints.
+ * Every error code, with the sentence that sums it up and the few that say what it means and what to do, which
+ * `stage5 explain CODE` prints.
  *
  * Codes are permanent: once released, a code keeps its meaning. `S5_NOUN_PROBLEM`, in alphabetical order.
  */
-export interface CodeHelp {
-  /** One sentence. */
-  readonly summary: string
-  /** What it means and what to do, in a few sentences. */
-  readonly help: string
-}
-
 export const CODES = {
   S5_ARCHIVE_REFUSED: {
     summary: 'A package or archive is malformed or unsafe and was not unpacked.',

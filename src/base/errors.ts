@@ -41,7 +41,7 @@ export type Refusal =
   | 'stale'
   | 'rollback'
 
-export interface ErrorOptions5 {
+interface ErrorOptions5 {
   /** One command to type or one edit to make. */
   hint?: string | undefined
   cause?: unknown

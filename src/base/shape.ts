@@ -18,7 +18,7 @@ export interface ScalarSource extends Place {
   /** As written when it was written plainly (`0644`, `1.10`), otherwise the value as text. */
   readonly text: string
 }
-export interface ListSource extends Place {
+interface ListSource extends Place {
   readonly kind: 'list'
   readonly items: readonly Source[]
 }
@@ -273,7 +273,7 @@ export function record<T>(key: Shape<string>, value: Shape<T>): Shape<ReadonlyMa
 }
 
 /** A key of an object: with a fallback it may be left out. */
-export interface Member<T> {
+interface Member<T> {
   readonly shape: Shape<T>
   readonly description: string
   readonly fallback?: { readonly value: T }

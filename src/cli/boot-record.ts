@@ -36,7 +36,7 @@ export interface BootRecordBody {
 }
 
 /** A record with the bytes that were signed. */
-export interface SignedBootRecord {
+interface SignedBootRecord {
   readonly body: BootRecordBody
   readonly bytes: Uint8Array
   readonly signatures: readonly Signature[]

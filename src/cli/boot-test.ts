@@ -19,7 +19,7 @@ export function testsOf(profile: Profile): readonly GuestTest[] {
   return profile.tests.length > 0 ? profile.tests : [bootTest({ name: 'ready' })]
 }
 
-export interface Output {
+interface Output {
   readonly directory: string
   readonly manifest: Manifest
 }

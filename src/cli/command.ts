@@ -2,7 +2,7 @@
 import type { Json } from '../base/json.ts'
 import type { World } from './world.ts'
 
-export interface Argument {
+interface Argument {
   /** `<name>` required, `[name]` optional, `[name...]` any number. */
   readonly name: string
   readonly description: string

@@ -18,7 +18,7 @@ const MEMBERS = ['apply', 'root']
 const LABEL = 'stage5-config'
 
 /** Under which name guests take a package, and its place among the packages of that name: they never go back. */
-export interface ConfigLabel {
+interface ConfigLabel {
   readonly name: string
   readonly sequence: number
 }

@@ -20,7 +20,7 @@ import type { Verity } from './emit-root.ts'
 import type { DataRecord } from './manifest.ts'
 import { timed } from './timed.ts'
 
-export interface DiskParts {
+interface DiskParts {
   readonly base: string
   readonly verity: Verity
   readonly kernel: Kernel

@@ -173,7 +173,7 @@ export async function pinGeneration(world: World, text: string, pinned: boolean)
   })
 }
 
-export interface Retention {
+interface Retention {
   readonly line?: string | undefined
   /** Of each line, so many of the newest stay; the newest stays always. */
   readonly keep: number
@@ -183,9 +183,9 @@ export interface Retention {
 }
 
 /** Why a generation stays. */
-export type Reason = 'head' | 'pinned' | 'guest' | 'number' | 'age'
+type Reason = 'head' | 'pinned' | 'guest' | 'number' | 'age'
 
-export interface Pruned {
+interface Pruned {
   readonly removed: readonly Generation[]
   readonly kept: readonly { readonly generation: Generation; readonly because: Reason }[]
 }

@@ -24,14 +24,14 @@ import { type FoundGuest, guestsOf } from './guests.ts'
 import { type DataRecord, readManifest } from './manifest.ts'
 import type { World } from './world.ts'
 
-export interface AreaShadows {
+interface AreaShadows {
   readonly name: string
   readonly layer: UpperLayer
   readonly upper: readonly UpperEntry[]
   readonly shadows: readonly Shadow[]
 }
 
-export interface GuestShadows {
+interface GuestShadows {
   /** Generation that the guest runs, and the one that it is compared with. */
   readonly before: Generation
   readonly after: Generation
@@ -121,7 +121,7 @@ function layerOf({ group, folder }: FoundGuest, area: string): UpperLayer {
     : diskLayer(folder.file('data', `${area}.ext4`))
 }
 
-export interface Mended {
+interface Mended {
   readonly reset: readonly TreePath[]
   readonly beside: readonly TreePath[]
   /** Conflicts that nothing here can decide. */

@@ -15,7 +15,7 @@ import { parseMemory } from './quantities.ts'
 import { shownPath, type World } from './world.ts'
 
 /** How a guest is to be started, whoever asks for it. */
-export interface GuestWish {
+interface GuestWish {
   readonly way: BootWay
   readonly firmware: 'bios' | 'uefi'
   /** MiB; absent: what the profile says. */

@@ -8,7 +8,7 @@ import { generationNamed, generationsOf } from './generations.ts'
 import { readManifest } from './manifest.ts'
 import { shownPath, type World } from './world.ts'
 
-export interface OpenImage extends ReadableImage, AsyncDisposable {
+interface OpenImage extends ReadableImage, AsyncDisposable {
   readonly path: string
 }
 

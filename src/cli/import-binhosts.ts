@@ -8,7 +8,7 @@ export interface ImportedRepository {
   readonly text: string
 }
 
-export interface BinhostFacts {
+interface BinhostFacts {
   /** Files of binrepos.conf, the shipped one first. */
   readonly files: readonly { readonly file: string; readonly text: string }[]
   /** Words of PORTAGE_BINHOST. */

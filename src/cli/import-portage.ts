@@ -44,7 +44,7 @@ interface Setting {
   licenses: string[]
 }
 
-export interface Imported {
+interface Imported {
   /** Text of profiles/NAME.yaml. */
   readonly text: string
   /** What has no counterpart, as the comments say it. */
@@ -54,7 +54,7 @@ export interface Imported {
   readonly repositories: readonly ImportedRepository[]
 }
 
-export interface ImportNames {
+interface ImportNames {
   /** Of the profile, and of its repository. */
   readonly name: string
   /** Path of the folder, for its keyring. */

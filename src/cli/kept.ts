@@ -9,7 +9,7 @@ import { type Digest, digestOf, parseDigest } from '../base/digest.ts'
 import type { Store } from '../store/store.ts'
 import { shownPath, type World } from './world.ts'
 
-export type Holder = 'project' | 'output' | 'root' | 'pin'
+type Holder = 'project' | 'output' | 'root' | 'pin'
 
 /** Has the store know that `tree` is in use under `name`; nothing is written when it knows already. */
 export async function keep(store: Store, holder: Holder, name: string, tree: string): Promise<void> {
@@ -23,7 +23,7 @@ export async function keepProject(world: World): Promise<void> {
   await keep(await world.store(), 'project', world.directory, digestOf(world.directory))
 }
 
-export interface Held {
+interface Held {
   readonly ref: string
   readonly holder: Holder
   /** An absolute path. */

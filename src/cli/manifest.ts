@@ -56,7 +56,7 @@ export interface BootRecord {
   readonly memory: number
 }
 
-export interface ManifestPackage {
+interface ManifestPackage {
   readonly label: string
   readonly name: string
   readonly version: string

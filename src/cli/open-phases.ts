@@ -7,7 +7,7 @@ import { printable } from '../base/errors.ts'
 import { recordKey } from './unpack-all.ts'
 import type { World } from './world.ts'
 
-export interface OpenPhases {
+interface OpenPhases {
   readonly open: readonly {
     readonly name: string
     readonly version: string

@@ -21,7 +21,7 @@ import { type Manifest, manifestFile, readManifest } from './manifest.ts'
 import { published, putMetadata, targetDocument } from './trust.ts'
 import type { World } from './world.ts'
 
-export interface PublishOptions {
+interface PublishOptions {
   readonly signers: Signers
   /** Signs SHA256SUMS. */
   readonly release: PrivateKey
@@ -34,7 +34,7 @@ export interface PublishOptions {
   readonly requireBooted: boolean
 }
 
-export interface Published {
+interface Published {
   readonly generation: PublishedGeneration
   readonly sent: number
   readonly removed: readonly string[]

@@ -5,7 +5,7 @@ import { Stage5Error } from '../base/errors.ts'
 import { rootFile } from './trust.ts'
 import { shownPath, type World } from './world.ts'
 
-export interface AgentSettings {
+interface AgentSettings {
   readonly url: string
   readonly line: string
   /** Folder of the guest that outlives its base. */

@@ -6,7 +6,7 @@ import { type CpioEntry, readCpio } from '../format/cpio.ts'
 import { zstdFrameEnd } from '../format/zstd-extent.ts'
 import { type Compression, compressionOf, decompress } from '../host/decompress.ts'
 
-export interface InitrdSegment {
+interface InitrdSegment {
   /** Bytes in the file; the padding behind it is not counted. */
   readonly offset: number
   readonly length: number

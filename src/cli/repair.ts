@@ -9,7 +9,7 @@ import { loadRecipe } from './recipe.ts'
 import { recordKey, unpackAll } from './unpack-all.ts'
 import { openWorld, shownPath, type World } from './world.ts'
 
-export interface Repaired {
+interface Repaired {
   readonly problems: readonly Problem[]
   /** Names of packages that were fetched and unpacked again. */
   readonly packages: readonly string[]

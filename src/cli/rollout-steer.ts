@@ -13,7 +13,7 @@ import { driverGenerations, findRollout, type Fleet } from './rollout-world.ts'
 import { userName } from './rollout-start.ts'
 import type { World } from './world.ts'
 
-export type Steering = 'pause' | 'resume' | 'approve' | 'abort' | 'rollback'
+type Steering = 'pause' | 'resume' | 'approve' | 'abort' | 'rollback'
 
 export async function steerRollout(
   world: World,

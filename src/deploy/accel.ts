@@ -6,7 +6,7 @@ import { run } from '../host/run.ts'
 import { bootId, temporaryDirectory } from '../host/temp.ts'
 import type { GuestArch } from './qemu.ts'
 
-export type Accel = 'kvm' | 'tcg'
+type Accel = 'kvm' | 'tcg'
 
 /**
  * A boot sector in real mode: `mov dx, 0x501; mov al, 0x2a; out dx, al; hlt; jmp back`. The port belongs to
@@ -23,7 +23,7 @@ export function probeSector(): Uint8Array {
   return sector
 }
 
-export interface AccelProbe {
+interface AccelProbe {
   readonly arch: GuestArch
   /** The answer is kept here until the next reboot of this machine; absent: asked every time. */
   readonly cacheFile?: string

@@ -7,7 +7,7 @@ import { ACTIVE, type RolloutState } from '../fleet/documents.ts'
 import type { View } from '../fleet/view.ts'
 import type { DriverGeneration } from './driver.ts'
 
-export interface CollectorOptions {
+interface CollectorOptions {
   readonly collect: (guest: string, keep: readonly string[]) => Promise<void>
   readonly limit: Limit
   readonly isPinned: (generation: string) => boolean

@@ -1,7 +1,7 @@
 /** The serial console of a guest as text that one can wait on. */
 import { StringDecoder } from 'node:string_decoder'
 
-export type Found =
+type Found =
   /** `line` is the whole line around the text, as far as it was there. */
   | { readonly found: true; readonly line: string; readonly ms: number }
   | { readonly found: false; readonly why: 'timeout' | 'exited' | 'failed' }
@@ -20,7 +20,7 @@ export interface Console {
 }
 
 /** The side that feeds a console. */
-export interface ConsoleFeed {
+interface ConsoleFeed {
   readonly console: Console
   push(bytes: Uint8Array): void
   end(): void

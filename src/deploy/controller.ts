@@ -24,7 +24,7 @@ import { watchGuests, type Watcher, within } from './watcher.ts'
 /** Named places at which tests stop a controller (rollout.md 4.3, S5). */
 export type FaultPoint = 'after-read' | 'before-transact' | 'before-call' | 'during-call' | 'after-report'
 
-export interface ControllerOptions {
+interface ControllerOptions {
   readonly engine: Engine
   /** The configuration as it is now; equal objects for what did not change. */
   readonly groups: () => Promise<ReadonlyMap<string, Group>>
@@ -49,7 +49,7 @@ export interface ControllerOptions {
   readonly at?: (point: FaultPoint) => Promise<void>
 }
 
-export interface Pass {
+interface Pass {
   readonly view: View
   readonly written: number
   readonly refused: number

@@ -14,7 +14,7 @@ import { run } from '../host/run.ts'
 import { piecesOf } from '../tree/contents.ts'
 import { temporaryDirectory } from '../host/temp.ts'
 
-export interface DataDiskOptions {
+interface DataDiskOptions {
   /** Seconds since 1970: when the file system was made. */
   readonly date: number
   /** Decides the UUID and the hash seed of directories. */

@@ -19,7 +19,7 @@ export interface Setting {
   readonly stop: Int32Array
 }
 
-export interface Gain {
+interface Gain {
   linked: number
   saved: number
 }

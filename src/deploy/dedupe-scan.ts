@@ -33,7 +33,7 @@ export interface FileNode {
 }
 
 /** A folder that was asked for. */
-export interface Top {
+interface Top {
   readonly directory: string
   readonly files: number
   /** On the disk, each inode once, in the first that has it. */
@@ -57,7 +57,7 @@ export interface Shared {
 
 export const TEMPORARY = '.stage5-dedupe-'
 
-export interface ScanOptions {
+interface ScanOptions {
   /** Leaves behind what a killed run left. */
   readonly dryRun: boolean
   readonly shared: readonly Shared[]

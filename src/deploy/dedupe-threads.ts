@@ -13,7 +13,7 @@ const AHEAD = 3
 
 type Share = readonly Bucket[]
 
-export interface Linked {
+interface Linked {
   /** Buckets that are done. */
   readonly buckets: number
   readonly outcome: Outcome

@@ -23,7 +23,7 @@ import { isAlive } from '../host/processes.ts'
 import { run } from '../host/run.ts'
 import { placeOf } from './dedupe-scan.ts'
 
-export interface FolderTimes {
+interface FolderTimes {
   /** Before names in them are replaced. */
   remember(numbers: Iterable<number>): void
   /** Puts back the times of those that were changed. @param changed by number, not 0 for those */
@@ -87,7 +87,7 @@ export function journalToucher(journals: string): () => void {
 const AFTERMATH = 60_000_000_000n
 
 /** What killed runs left changed, found before anything else changes the folders. */
-export interface Unmended {
+interface Unmended {
   mend(): Promise<void>
 }
 

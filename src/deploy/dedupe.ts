@@ -13,7 +13,7 @@ import { byteString, type FileNode, type Scan, scanFolders, type Shared } from '
 import { openThreads, type Threads } from './dedupe-threads.ts'
 import { findUnmended, openFolderTimes } from './dedupe-times.ts'
 
-export interface DedupeOptions {
+interface DedupeOptions {
   readonly dryRun: boolean
   /** Files that others of equal bytes and metadata become names of, and that are never replaced. */
   readonly shared: readonly Shared[]
@@ -27,7 +27,7 @@ export interface DedupeOptions {
 
 type Attributes = ReadonlyMap<string, readonly Xattr[]>
 
-export interface DedupeGroup {
+interface DedupeGroup {
   readonly directory: string
   readonly files: number
   /** On the disk, each inode once, in the first group that has it. */
@@ -38,7 +38,7 @@ export interface DedupeGroup {
   readonly saved: number
 }
 
-export interface Deduped {
+interface Deduped {
   readonly groups: readonly DedupeGroup[]
   readonly linked: number
   readonly saved: number

@@ -27,7 +27,7 @@ export interface DriverGuest {
   readonly values: Readonly<Record<string, string>>
 }
 
-export type Pointer = 'good' | 'trial'
+type Pointer = 'good' | 'trial'
 
 export interface Observed {
   readonly power: 'on' | 'off' | 'unknown'

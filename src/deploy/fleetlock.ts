@@ -34,7 +34,7 @@ export interface FleetLockOptions {
   readonly signal: AbortSignal
 }
 
-export type ListenAddress =
+type ListenAddress =
   | { readonly kind: 'tcp'; readonly host: string; readonly port: number }
   | { readonly kind: 'unix'; readonly path: string }
 

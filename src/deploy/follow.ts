@@ -8,7 +8,7 @@ import type { ChangeSet, Engine } from '../engine/engine.ts'
 import { documentMirror, type Documents } from '../fleet/read.ts'
 import { monotonicMs } from '../host/clock.ts'
 
-export interface FollowOptions {
+interface FollowOptions {
   readonly engine: Pick<Engine, 'list' | 'watch'>
   readonly prefix: string
   readonly signal: AbortSignal
@@ -18,7 +18,7 @@ export interface FollowOptions {
   readonly listMs: number
 }
 
-export interface Following {
+interface Following {
   /**
    * The documents as of now; they stay as they are until the next call.
    * @throws S5_ENGINE_UNAVAILABLE

@@ -5,7 +5,7 @@ import type { CommandCheck, HttpCheck } from '../resolve/profile.ts'
 import type { Guest } from './qemu.ts'
 
 /** `undefined`: as it should be; otherwise what was expected and what was found. */
-export type Verdict = string | undefined
+type Verdict = string | undefined
 
 /** Lines of a command's output that are looked at. */
 const LINES = 2_000

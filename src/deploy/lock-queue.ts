@@ -36,7 +36,7 @@ export interface LockQueue {
 /** Called at named points; a test that kills or pauses there sees what a crash would leave. */
 export type FaultPoint = 'after-read' | 'after-write'
 
-export interface QueueOptions {
+interface QueueOptions {
   readonly engine: Pick<Engine, 'list' | 'transact'>
   readonly name: string
   /** As the configuration says now. */

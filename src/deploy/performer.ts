@@ -6,7 +6,7 @@ import { within } from './watcher.ts'
 
 export type CallDriver = (action: Action, signal: AbortSignal) => Promise<void>
 
-export interface PerformerOptions {
+interface PerformerOptions {
   readonly limit: Limit
   readonly signal: AbortSignal
   /** A call to prepare may take this long, any other `callMs`. */

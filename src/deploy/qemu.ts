@@ -115,7 +115,7 @@ function port(number: number): number {
   return number
 }
 
-export interface GuestExit {
+interface GuestExit {
   /** Exit code of QEMU; null when a signal ended it. */
   readonly code: number | null
   readonly signal: NodeJS.Signals | null
@@ -134,7 +134,7 @@ export interface Guest extends Console, AsyncDisposable {
   stop(): Promise<GuestExit>
 }
 
-export interface GuestIo {
+interface GuestIo {
   readonly signal: AbortSignal
   /** Our own terminal is the guest's console; then `lines` and `waitFor` see nothing. */
   readonly interactive?: boolean

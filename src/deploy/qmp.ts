@@ -8,7 +8,7 @@ import { basename, dirname } from 'node:path'
 import { createInterface } from 'node:readline'
 import { Stage5Error } from '../base/errors.ts'
 
-export interface QmpCommand {
+interface QmpCommand {
   readonly execute: string
   readonly arguments?: Readonly<Record<string, unknown>>
 }

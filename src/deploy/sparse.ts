@@ -31,7 +31,7 @@ export async function readSparse(path: string): Promise<SparseFile> {
 }
 
 /** Bytes of a file. */
-export interface Range {
+interface Range {
   readonly offset: number
   readonly length: number
 }

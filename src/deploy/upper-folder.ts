@@ -10,7 +10,7 @@ import { comparePaths, type Inode, type TreePath, type Xattr } from '../tree/tre
 import { type Beside, goingNames, sortXattrs, type UpperLayer } from './upper-layer.ts'
 
 /** Extended attributes of real files. */
-export interface XattrTools {
+interface XattrTools {
   /** Of everything below a directory, by path in it. */
   readonly read: (directory: string, signal: AbortSignal) => Promise<ReadonlyMap<TreePath, readonly Xattr[]>>
   readonly set: (

@@ -3,9 +3,9 @@ import type { Limit } from '../base/limit.ts'
 import type { Observation } from '../fleet/view.ts'
 import { monotonicMs } from '../host/clock.ts'
 
-export type AskStatus = (guest: string, signal: AbortSignal) => Promise<Observation>
+type AskStatus = (guest: string, signal: AbortSignal) => Promise<Observation>
 
-export interface WatcherOptions {
+interface WatcherOptions {
   readonly limit: Limit
   /** After this a call counts as failed. */
   readonly callMs: number

@@ -30,7 +30,7 @@ export interface DataDiskArea {
   readonly paths: readonly string[]
 }
 
-export interface DataDiskPlan {
+interface DataDiskPlan {
   readonly label: string
   /** Bytes, whole blocks. */
   readonly size: number
@@ -204,7 +204,7 @@ export function debugfsScript(plan: DataDiskPlan, fileOf: (content: Digest | Xat
 }
 
 /** The value of an extended attribute, as a byte string. */
-export interface XattrValue {
+interface XattrValue {
   readonly value: string
 }
 

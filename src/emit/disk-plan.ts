@@ -17,7 +17,7 @@ import { seededUuid } from './data-disk.ts'
 
 export { type GptLayout, MIB }
 
-export interface DiskContent {
+interface DiskContent {
   readonly arch: string
   /** `<id>_<version>`: label of the root (UAPI.2). */
   readonly stem: string

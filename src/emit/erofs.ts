@@ -20,7 +20,7 @@ import { baseOf, type FileInode, type Inode, parentOf, type Tree, type TreePath 
 import { seededUuid } from './data-disk.ts'
 import type { Emitter } from './emitter.ts'
 
-export type ErofsOptions = {
+type ErofsOptions = {
   /** Seconds since 1970: when the image was made. */
   readonly date: number
   /** Decides the UUID. */

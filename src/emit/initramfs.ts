@@ -28,7 +28,7 @@ export interface InitramfsOptions {
   readonly ioctl?: Uint8Array
 }
 
-export interface InitramfsArea {
+interface InitramfsArea {
   readonly label: string
   /** Bytes of an area in memory. */
   readonly size?: number

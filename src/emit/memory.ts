@@ -23,7 +23,7 @@ export interface MemoryFacts {
   readonly root: RamRoot
 }
 
-export interface Need {
+interface Need {
   readonly way: Way
   /** What the kernel unpacks an initrd into; a word on its command line decides. */
   readonly rootfs: 'tmpfs' | 'ramfs'

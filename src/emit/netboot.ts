@@ -1,6 +1,6 @@
 /** The iPXE script that starts a guest from a web or TFTP server: kernel, initramfs, and the base beside it in memory. */
 
-export interface NetbootFiles {
+interface NetbootFiles {
   /** Names beside the script. */
   readonly kernel: string
   readonly initrd: string

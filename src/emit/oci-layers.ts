@@ -4,7 +4,7 @@
  */
 import { type Entry, entriesOf, parentOf, type Tree, treeOf, type TreePath } from '../tree/tree.ts'
 
-export interface Layer {
+interface Layer {
   /** Owners, such as `libc6_2.36-9`. */
   readonly owners: readonly string[]
   readonly tree: Tree

@@ -13,7 +13,7 @@ export interface Part {
   readonly length: number
 }
 
-export interface OneInitrd {
+interface OneInitrd {
   readonly size: number
   /** `etc/cmdline` and `squashfs.img` lie inside `cpio`. */
   readonly parts: readonly Part[]

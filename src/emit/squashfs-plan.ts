@@ -38,7 +38,7 @@ export interface PlannedBlock {
 }
 
 /** Where one content is, in the planned order. */
-export interface PlannedBody {
+interface PlannedBody {
   readonly size: number
   /** Index of its first block in `blocks`. */
   readonly first: number

@@ -27,7 +27,7 @@ export interface Stretch {
 }
 
 /** Hashes of blocks that were made before. */
-export interface KnownHashes {
+interface KnownHashes {
   get(key: string): Uint8Array | undefined
   put(key: string, bytes: Uint8Array): void
 }

@@ -131,7 +131,7 @@ export function decodeEvents(root: string, { events = [] }: WatchAnswer): readon
   }))
 }
 
-export interface WireError {
+interface WireError {
   /** google.rpc.Code; 2 (unknown) when the answer has none. */
   readonly code: number
   readonly message: string

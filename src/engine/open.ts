@@ -6,11 +6,11 @@ import type { Engine } from './engine.ts'
 import { type EtcdOptions, openEtcdEngine } from './etcd.ts'
 import { openSqliteEngine } from './sqlite.ts'
 
-export type EngineAddress =
+type EngineAddress =
   | { readonly kind: 'sqlite'; readonly path: string }
   | { readonly kind: 'etcd'; readonly options: EtcdOptions }
 
-export interface OpenOptions {
+interface OpenOptions {
   /** What paths are relative to. */
   readonly directory?: string | undefined
   /** The id that the store must have. */

@@ -42,7 +42,7 @@ export interface Answers {
   readonly compact: boolean
 }
 
-export interface MachineClock {
+interface MachineClock {
   /** Another after each start of the machine. */
   readonly bootId: string
   ms(): number

@@ -10,7 +10,7 @@ import type { Answers, Ask } from './sqlite-tables.ts'
 import type { Failure, FromWorker, ToWorker } from './sqlite-worker.ts'
 import { mustBeStore, readOrMakeStoreId } from './store-id.ts'
 
-export interface SqliteOptions {
+interface SqliteOptions {
   /** The id that this store must have. */
   readonly storeId?: string | undefined
 }

@@ -27,7 +27,7 @@ export interface Findings {
   readonly leaders: number
 }
 
-export interface HistoryChecker {
+interface HistoryChecker {
   /** One line without its newline. */
   line(text: string): void
   /** Up to which it has read. */

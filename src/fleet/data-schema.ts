@@ -47,7 +47,7 @@ function saidOf(generation: string, schemas: DataSchemas): string {
   return `${generation} reads ${reads[0] === reads[1] ? reads[0] : `${reads[0]} to ${reads[1]}`}`
 }
 
-export interface DataProblem {
+interface DataProblem {
   readonly text: string
   /** Whoever says that there is no way back may go on. */
   readonly isWayBack: boolean

@@ -20,7 +20,7 @@ export interface LockRequest {
  */
 export type LockOutcome = 'held' | 'free' | 'full' | 'foreign'
 
-export interface Locked {
+interface Locked {
   /** Absent: nothing changes. */
   readonly document?: GroupDocument
   /** By request, in their order. */

@@ -10,7 +10,7 @@ import type { Json } from '../base/json.ts'
 const ROLES = ['root', 'timestamp', 'snapshot', 'targets', 'channels'] as const
 /** `targets` is the release role; `channels` is delegated by it, for `channels/*` alone. */
 export type Role = (typeof ROLES)[number]
-export type TopRole = Exclude<Role, 'channels'>
+type TopRole = Exclude<Role, 'channels'>
 
 export const SPEC_VERSION = '1.0.31'
 
@@ -77,7 +77,7 @@ export interface Targets extends Head<'targets'> {
 
 export type Signed = Root | Timestamp | Snapshot | Targets
 
-export interface SignatureOf {
+interface SignatureOf {
   readonly keyid: string
   /** 128 hex digits. */
   readonly sig: string
@@ -175,7 +175,7 @@ export function expiryAt(seconds: number): string {
 }
 
 /** Most bytes that are read of a file of metadata whose length nothing signed says. */
-export const MAX_METADATA: number = 2 ** 20
+const MAX_METADATA: number = 2 ** 20
 
 /**
  * An envelope as it came, checked for form alone.

@@ -12,7 +12,7 @@ import type { Observation, Stored, View } from './view.ts'
 import { budgetOf, forgivenOf, planWaves, rankOf, type Wave } from './waves.ts'
 
 /** `done` runs the target; `failed` counts against this rollout; `skipped` was out of reach before it. */
-export type Standing = 'open' | 'moving' | 'done' | 'failed' | 'skipped'
+type Standing = 'open' | 'moving' | 'done' | 'failed' | 'skipped'
 
 export interface Member {
   readonly name: string
@@ -82,7 +82,7 @@ function membersOf(
   return kept
 }
 
-export function standingOf(document: GuestDocument, { id, to }: RolloutDocument): Standing {
+function standingOf(document: GuestDocument, { id, to }: RolloutDocument): Standing {
   const { state, good, bad, rollout, outcome } = document
   const isOurs = rollout === id
   if (BEFORE_SLOT.has(state) || (HOLDING.has(state) && state !== 'lost')) return 'moving'
@@ -103,9 +103,7 @@ export function activeRollouts(
     .sort((a, b) => a.document.number - b.document.number)
 }
 
-export type Verdict =
-  | { readonly kind: 'pass' }
-  | { readonly kind: 'fail' | 'inconclusive'; readonly reason: string }
+type Verdict = { readonly kind: 'pass' } | { readonly kind: 'fail' | 'inconclusive'; readonly reason: string }
 
 /**
  * Whether a wave may count as good so far. A failure past what its group forgives is a no, and so is a wave that is over

@@ -47,7 +47,7 @@ export interface WrittenMetadata {
   readonly trusted: Trusted
 }
 
-export interface RootWish {
+interface RootWish {
   readonly root: readonly MetadataSigner[]
   readonly threshold: number
   /** Raw public keys in hex. */

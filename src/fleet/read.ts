@@ -16,7 +16,7 @@ export interface Entry {
 }
 
 /** A key that was put, or without a value: that is gone. */
-export interface EntryChange {
+interface EntryChange {
   readonly key: string
   readonly value?: string
   readonly modRevision: bigint
@@ -108,7 +108,7 @@ export function documentReader(): (entries: readonly Entry[]) => Documents {
 }
 
 /** The documents as one list and the changes since then make them: what a list would say, without listing. */
-export interface Mirror {
+interface Mirror {
   /** Changes with each `reset` and `apply`: whoever decides must not let them happen in between. */
   readonly documents: () => Documents
   reset(entries: readonly Entry[]): void

@@ -17,7 +17,7 @@ export interface ReportChanges {
   readonly unknown: string
 }
 
-export interface ReportInput {
+interface ReportInput {
   readonly status: FleetStatus
   readonly changes?: ReportChanges
   /** As it shall be shown. */

@@ -24,18 +24,10 @@ export interface UpperEntry {
  * `replaced`: a thing of another type; `removed`; `opaque`: a directory put in the place of the base's; `own`: the base
  * had nothing there; `redirected`: a renamed directory, which is empty over another base.
  */
-export type ShadowKind =
-  | 'touched'
-  | 'same'
-  | 'edited'
-  | 'replaced'
-  | 'removed'
-  | 'opaque'
-  | 'own'
-  | 'redirected'
+type ShadowKind = 'touched' | 'same' | 'edited' | 'replaced' | 'removed' | 'opaque' | 'own' | 'redirected'
 
 /** What the bases do at this name, or below it where the whole directory is hidden. */
-export type BaseChange = 'none' | 'changed' | 'added' | 'removed'
+type BaseChange = 'none' | 'changed' | 'added' | 'removed'
 
 export interface Shadow {
   readonly path: TreePath
@@ -195,7 +187,7 @@ function isSame(left: Inode, right: Inode): boolean {
 }
 
 /** What a group wants done about shadows before its guests are led to another base. */
-export type ShadowPolicy = 'warn' | 'hold' | 'reset-unmodified'
+type ShadowPolicy = 'warn' | 'hold' | 'reset-unmodified'
 
 /**
  * Whether a guest may go to the new base. `hold`: nothing may hide a change; `reset-unmodified`: what is only touched is

@@ -111,7 +111,7 @@ function groupStatus(
 }
 
 /** What a guest waits for (R9), or how it stands. */
-export function whyOf(member: Member, { rollout, waves }: Progress, view: StatusView): string {
+function whyOf(member: Member, { rollout, waves }: Progress, view: StatusView): string {
   const { document, group, name, standing, wave } = member
   const isWaiting = standing === 'open' || document.state === 'staged'
   if (!isWaiting) return document.why || (standing === 'skipped' ? `${rollout.to} fell back here before` : '')

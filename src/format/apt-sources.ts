@@ -15,7 +15,7 @@ export interface AptSource {
 }
 
 /** What a file of apt sources holds, and what of it cannot be used. */
-export interface AptSources {
+interface AptSources {
   readonly sources: readonly AptSource[]
   /** Messages that begin with the line number (one-line format) or the stanza number (deb822). */
   readonly problems: readonly string[]

@@ -6,14 +6,14 @@
 import { type Refusal, refuse } from '../base/errors.ts'
 import type { Json } from '../base/json.ts'
 
-export interface ArMember {
+interface ArMember {
   /** Without the padding and the slash that some writers put behind it. */
   readonly name: string
   /** Bytes of data. */
   readonly size: number
 }
 
-export interface ArHandler {
+interface ArHandler {
   member(header: ArMember): void
   /** A piece of the body of the last member; valid during the call only if the pusher reuses its chunk. */
   data(bytes: Uint8Array): void
@@ -21,7 +21,7 @@ export interface ArHandler {
   close(): void
 }
 
-export interface ArReader {
+interface ArReader {
   /** @throws S5_ARCHIVE_REFUSED; after that the reader must not be used any more */
   push(chunk: Uint8Array): void
   /** @throws S5_ARCHIVE_REFUSED `truncated` when the archive is not whole */

@@ -16,7 +16,7 @@ export interface Binrepo {
   readonly exclude: readonly string[]
 }
 
-export interface Binrepos {
+interface Binrepos {
   /** Preferred first: by priority, then by name. */
   readonly repositories: readonly Binrepo[]
   /** What cannot be used, each with its place. */

@@ -2,7 +2,7 @@
 import { refuse } from '../base/errors.ts'
 
 /** One paragraph. Field names are compared without regard to case. */
-export interface Stanza {
+interface Stanza {
   /**
    * The value of a field: lines joined by newlines, each without its leading blank and without blanks at its end; the
    * line ` .` of the file is an empty line here. Byte string or text, as what was parsed.

@@ -40,7 +40,7 @@ export interface Layout extends ImageSum {
 }
 
 /** How the next bytes of the new image come about: copied from `offset` of the old one, or the next of the delta. */
-export interface Operation {
+interface Operation {
   readonly offset?: number
   readonly length: number
 }

@@ -11,7 +11,7 @@ export interface ElfSection {
 }
 
 /** One entry of a `.note.dlopen`: libraries that the file opens at run time when they are there. */
-export interface DlopenNote {
+interface DlopenNote {
   readonly feature: string
   readonly priority: 'required' | 'recommended' | 'suggested'
   /** Any one of them will do; the first is preferred. */

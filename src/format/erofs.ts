@@ -40,10 +40,10 @@ const EROFS_INODE = 64
 const EXTENDED = 1
 const INLINE = 2 << 1
 
-export type ErofsType = 'file' | 'dir' | 'symlink' | 'char' | 'block' | 'fifo' | 'socket'
+type ErofsType = 'file' | 'dir' | 'symlink' | 'char' | 'block' | 'fifo' | 'socket'
 
 /** What an inode says of itself. */
-export interface ErofsMeta {
+interface ErofsMeta {
   readonly type: ErofsType
   readonly mode: number
   readonly uid: number
@@ -57,7 +57,7 @@ export interface ErofsMeta {
   readonly minor?: number
 }
 
-export interface ErofsImage {
+interface ErofsImage {
   readonly rootNid: number
   readonly inodes: number
   readonly blocks: number
@@ -75,7 +75,7 @@ export function erofsHead({ rootNid, inodes, blocks, date, uuid }: ErofsImage): 
   return block
 }
 
-export interface ErofsInode {
+interface ErofsInode {
   readonly inode: ErofsMeta
   readonly number: number
   readonly nlink: number

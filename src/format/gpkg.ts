@@ -5,7 +5,7 @@
  */
 import { type Refusal, refuse } from '../base/errors.ts'
 
-export type GpkgRole = 'marker' | 'metadata' | 'image' | 'signature' | 'manifest' | 'other'
+type GpkgRole = 'marker' | 'metadata' | 'image' | 'signature' | 'manifest' | 'other'
 
 export interface GpkgMember {
   /** Without the directory. */
@@ -26,12 +26,12 @@ export interface ManifestEntry {
 
 /** Bytes of the Manifest, and of one signature. */
 const MAX_MANIFEST: number = 2 ** 20
-export const MAX_SIGNATURE: number = 2 ** 16
+const MAX_SIGNATURE: number = 2 ** 16
 const MAX_MEMBERS = 100
 const HEX_LENGTH: { readonly [name in GpkgHash]: number } = { BLAKE2B: 128, SHA512: 128, SHA256: 64 }
 
 /** Collects the members of one container in their order. */
-export interface GpkgContainer {
+interface GpkgContainer {
   readonly members: readonly GpkgMember[]
   /**
    * Takes the next member.

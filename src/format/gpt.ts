@@ -6,7 +6,7 @@
 import { crc32 } from 'node:zlib'
 import { alignUp } from '../base/bytes.ts'
 
-export const SECTOR = 512
+const SECTOR = 512
 export const MIB: number = 1024 * 1024
 const ENTRIES = 128
 const ENTRY = 128

@@ -5,7 +5,7 @@
 import type { Digest } from '../base/digest.ts'
 import { type Json, stableJson } from '../base/json.ts'
 
-export type LayerType = 'tar' | 'tar+gzip'
+type LayerType = 'tar' | 'tar+gzip'
 
 export interface OciLayer {
   readonly type: LayerType

@@ -5,7 +5,7 @@
 import { alignUp } from '../base/bytes.ts'
 import { refuse } from '../base/errors.ts'
 
-export interface PeSection {
+interface PeSection {
   /** At most 8 bytes, such as `.linux`. */
   readonly name: string
   readonly bytes: Uint8Array

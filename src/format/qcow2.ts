@@ -18,7 +18,7 @@ const COPIED = 0x80000000
 const HALF = 0x100000000
 const HEADER_LENGTH = 104
 
-export interface Qcow2Layout {
+interface Qcow2Layout {
   /** Everything before the first data cluster, in whole clusters. */
   readonly head: Uint8Array
   /** Bytes of the image file. */

@@ -49,7 +49,7 @@ export interface TarLimits {
 /** Far above every real package seen: the largest had 17,743 entries. */
 const TAR_LIMITS: TarLimits = { bytes: 2 ** 36, entries: 2_000_000, extension: 2 ** 20 }
 
-export interface TarReader {
+interface TarReader {
   /** @throws S5_ARCHIVE_REFUSED; after that the reader must not be used any more */
   push(chunk: Uint8Array): void
   /** Tells that there are no more bytes. @throws S5_ARCHIVE_REFUSED `truncated` without the end-of-archive blocks */

@@ -42,7 +42,7 @@ export function veritySuperblock({ salt, uuid }: VerityIdentity, dataBlocks: num
   return block
 }
 
-export interface VerityTree {
+interface VerityTree {
   /** 64 hex digits: what `roothash=` says. */
   readonly rootHash: string
   readonly dataBlocks: number
@@ -50,7 +50,7 @@ export interface VerityTree {
   readonly levels: readonly Uint8Array[]
 }
 
-export interface VerityHasher {
+interface VerityHasher {
   /** Any piece of the data, in order; it is not kept. */
   push(bytes: Uint8Array): void
   /** Whole blocks that follow, by their hashes. @throws RangeError inside a block */

@@ -17,7 +17,7 @@ import { zstdReader } from './zstd-frames.ts'
 
 export type Compression = 'none' | 'gz' | 'xz' | 'lzma' | 'bz2' | 'zst' | 'lz4' | 'lz' | 'lzo'
 
-export interface DecompressLimits {
+interface DecompressLimits {
   /** Names the input in errors. */
   readonly file: string
   /** Bytes that may come out; more is `too-big`. Only this stops a bomb: 64 GiB of zeros fit into 2 MB. */

@@ -46,7 +46,7 @@ export interface FetchFileOptions {
   readonly signal: AbortSignal
 }
 
-export interface FetchBytesOptions {
+interface FetchBytesOptions {
   readonly name: string
   readonly maxSize: number
   /** Of the copy that the caller has. */

@@ -15,7 +15,7 @@ export interface FileServer extends AsyncDisposable {
   readonly address: string
 }
 
-export interface FileServerOptions {
+interface FileServerOptions {
   readonly directory: string
   readonly host: string
   readonly port: number

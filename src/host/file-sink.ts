@@ -6,7 +6,7 @@ import type { Digest } from '../base/digest.ts'
 import { Stage5Error } from '../base/errors.ts'
 import { piecesOf } from './pieces.ts'
 
-export interface FileSink extends AsyncDisposable {
+interface FileSink extends AsyncDisposable {
   write(bytes: Uint8Array): Promise<void>
   patch(offset: number, bytes: Uint8Array): Promise<void>
   /** Flushes to the disk and closes. @returns size and digest of the whole file */

@@ -140,7 +140,7 @@ export function openTransport(options: { connections: number; idleTimeoutMs: num
   }
 }
 
-export interface CallerOptions {
+interface CallerOptions {
   readonly connectTimeoutMs: number
   /** Most requests at once to one origin; streams do not count. */
   readonly connections: number

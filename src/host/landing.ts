@@ -26,7 +26,7 @@ export interface FileLanding extends Landing {
   discard(): Promise<void>
 }
 
-export interface Expected {
+interface Expected {
   readonly name: string
   readonly size: number | undefined
   readonly sums: Sums

@@ -7,7 +7,7 @@ import { installHint } from './tools.ts'
 
 export { TOOLS, type Tool } from './tools.ts'
 
-export interface RunOptions {
+interface RunOptions {
   readonly input?: Uint8Array | string | AsyncIterable<Uint8Array>
   readonly signal?: AbortSignal
   readonly cwd?: string
@@ -22,7 +22,7 @@ export interface RunOptions {
   readonly accept?: readonly number[] | 'any'
 }
 
-export interface RunResult {
+interface RunResult {
   readonly code: number
   readonly stdout: Buffer
   /** The last 64 KiB. */

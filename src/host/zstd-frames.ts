@@ -4,14 +4,14 @@
  */
 import { type Refusal, refuse } from '../base/errors.ts'
 
-export interface ZstdHandler {
+interface ZstdHandler {
   /** A piece of the frame that is being read; a view of the pushed chunk. */
   data(bytes: Uint8Array): void
   /** The frame is whole. Skippable frames are not reported at all. */
   close(): void
 }
 
-export interface ZstdReader {
+interface ZstdReader {
   /** @throws S5_ARCHIVE_REFUSED; after that the reader must not be used any more */
   push(chunk: Uint8Array): void
   /** @throws S5_ARCHIVE_REFUSED `truncated` inside a frame, or when there was none */

@@ -16,7 +16,7 @@ import { openPartReader, type Ranges } from './parts.ts'
 import { openThreads } from './threads.ts'
 
 /** The part of the store that remembers compressed blocks. */
-export interface BlockCache {
+interface BlockCache {
   get(key: string): Uint8Array | undefined
   /** Absent where reading into memory of the caller is no gain. */
   find?(key: string): FoundBlock | undefined
@@ -24,12 +24,12 @@ export interface BlockCache {
 }
 
 /** The part of the store that knows where bodies lie. */
-export interface BodyFiles {
+interface BodyFiles {
   readonly locate: (content: Digest) => Place | undefined
   readonly readSync: (content: Digest) => Uint8Array
 }
 
-export interface OpenBlocks extends PartBlocks, AsyncDisposable {
+interface OpenBlocks extends PartBlocks, AsyncDisposable {
   readonly counts: { hits: number; misses: number; bytesCompressed: number }
   /** Ends the threads, each of which keeps up to 90 MiB of garbage; packing again starts others. None may be at work. */
   endThreads(): Promise<void>

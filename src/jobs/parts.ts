@@ -12,7 +12,7 @@ export interface Ranges {
   readonly length: number
 }
 
-export interface PartReader extends Disposable {
+interface PartReader extends Disposable {
   /**
    * @returns a part of a buffer that the next call uses again
    * @throws S5_STORE_DAMAGED, S5_DISK_FAILED

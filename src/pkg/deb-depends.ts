@@ -3,7 +3,7 @@ import { Stage5Error } from '../base/errors.ts'
 import type { Atom, DepExpr, Provide } from './package.ts'
 
 /** `need` for Depends, Pre-Depends and Recommends; `block` for Conflicts and Breaks. */
-export type RelationKind = 'need' | 'block'
+type RelationKind = 'need' | 'block'
 
 export const NOTHING: DepExpr = { all: [] }
 

@@ -4,7 +4,7 @@ import { NOTHING, parseDebRelations, parseProvides } from './deb-depends.ts'
 import type { DepExpr, Package, PackageFile, Provide } from './package.ts'
 
 /** What a stanza must offer; field names as in `PACKAGE_FIELDS`. */
-export interface Fields {
+interface Fields {
   get(field: string): string | undefined
 }
 

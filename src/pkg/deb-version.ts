@@ -1,7 +1,7 @@
 /** Debian versions: `[epoch:]upstream[-revision]`, ordered as Policy 5.6.12 says. */
 import { Stage5Error } from '../base/errors.ts'
 
-export interface DebVersion {
+interface DebVersion {
   readonly epoch: number
   readonly upstream: string
   /** `0` and a missing revision are equal in order; '' when missing. */

@@ -8,7 +8,7 @@ import { parseUseTests, printUseTest } from './use.ts'
 /** Newest EAPI of PMS 8, and what is taken where nobody says. */
 export const NEWEST_EAPI = 8
 
-export interface AtomRules {
+interface AtomRules {
   /** Features that this EAPI lacks are errors (PMS 8, tables 8.4 to 8.7). Default: all features. */
   readonly eapi?: number
   /**

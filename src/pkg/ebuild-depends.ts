@@ -8,7 +8,7 @@ import type { DepExpr } from './package.ts'
 export const MOST_NESTED = 200
 
 /** What is done at each token of a string of groups. */
-export interface GroupReader<T> {
+interface GroupReader<T> {
   /** What the string is, for errors. */
   readonly what: string
   /** Group marks beside `(` and `flag?`. */
@@ -93,7 +93,7 @@ function groupOf(operator: string, parts: readonly DepExpr[]): DepExpr {
 }
 
 /** How flags stand when a string is reduced. */
-export interface ReduceOptions {
+interface ReduceOptions {
   /** Enabled flags. */
   readonly use: readonly string[]
   /** Known flags: a conditional on another one is an error. Default: any flag may be asked for. */

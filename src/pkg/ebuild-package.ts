@@ -48,7 +48,7 @@ export function knownEapi(text: string): number | undefined {
   return /^[0-8]$/.test(text) ? Number(text) : undefined
 }
 
-export interface EntryOrigin {
+interface EntryOrigin {
   /** Which binhost of the repository has the file; '' for the only one. */
   readonly origin?: string
   readonly needsSignature?: boolean

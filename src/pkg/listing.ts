@@ -33,7 +33,7 @@ export function entryNames(source: Pick<EntrySource, 'size' | 'cpv'>): EntryName
 }
 
 /** One entry: the number of its source, and its own. */
-export interface Place {
+interface Place {
   readonly source: number
   readonly at: number
 }

@@ -4,7 +4,7 @@ import type { Atom, Package, Scheme } from './package.ts'
 import { type Flags, passesUseTest } from './use.ts'
 
 /** The aspect of an atom that a package of the right name fails first. */
-export type Mismatch = 'name' | 'version' | 'slot' | 'use' | 'repo' | 'arch' | 'build'
+type Mismatch = 'name' | 'version' | 'slot' | 'use' | 'repo' | 'arch' | 'build'
 
 /** Whether `pkg`, under its own name, is what `atom` demands; `parent` wrote the atom and decides its conditional flags. */
 export function matches(atom: Atom, pkg: Package, parent?: Flags): boolean {

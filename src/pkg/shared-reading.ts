@@ -14,7 +14,7 @@ export interface FlagLists {
   readonly iuse: readonly string[]
 }
 
-export interface SharedReading {
+interface SharedReading {
   /** @see PMS 8, section 11.1.1: IUSE_EFFECTIVE */
   flags(iuse: string, use: string, isOld: boolean): FlagLists
   /** @throws S5_ATOM_SYNTAX */

@@ -19,7 +19,7 @@ export interface AcceptedRelease {
   readonly fromCache: boolean
 }
 
-export interface ReleaseContext {
+interface ReleaseContext {
   readonly fetcher: Fetcher
   /** Cache of the repository. */
   readonly directory: string

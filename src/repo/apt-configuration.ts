@@ -13,11 +13,11 @@ import { run } from '../host/run.ts'
 import type { Keyrings } from './keyring.ts'
 import { keyringsOf } from './keyrings-of.ts'
 
-export interface AptArchive extends Omit<AptSource, 'signedBy'> {
+interface AptArchive extends Omit<AptSource, 'signedBy'> {
   readonly keyrings: Keyrings
 }
 
-export interface AptConfiguration {
+interface AptConfiguration {
   readonly archives: readonly AptArchive[]
   /** Entries that cannot be used, each with its file. */
   readonly problems: readonly string[]

@@ -33,7 +33,7 @@ export interface GpkgOptions {
 }
 
 /** What a folder holds. */
-export interface GpkgContent {
+interface GpkgContent {
   /** Bytes. */
   readonly size: number
   /** Seconds since 1970. */
@@ -58,7 +58,7 @@ const FLAG = /^[A-Za-z0-9][A-Za-z0-9+_@-]*$/
 const KEYWORD = /^[~-]?[A-Za-z0-9_][A-Za-z0-9_-]*$/
 
 /** Values of build-info by key, in the order of keys; texts end with a newline as in files of Portage. */
-export interface BuildInfo {
+interface BuildInfo {
   readonly category: string
   /** Name without category. */
   readonly package: string

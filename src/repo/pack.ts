@@ -84,7 +84,7 @@ export async function packDirectory(directory: string, options: PackOptions): Pr
   return await compressTar(tar, join(options.out, nativeFileName(metadata)), options.signal)
 }
 
-export interface ArchiveOptions {
+interface ArchiveOptions {
   /** Directory of the archive in which the folder lies. */
   readonly prefix: string
   /** Seconds since 1970: no file is younger. */

@@ -136,7 +136,7 @@ async function decompressed(
 }
 
 /** Collects usable entries of several indexes; of one build listed twice the first counts. */
-export interface Collector {
+interface Collector {
   readonly rows: readonly IndexRow[]
   /** @throws S5_INDEX_REFUSED when the file is no index at all */
   add(bytes: Uint8Array, index: ListedIndex, signal: AbortSignal): Promise<void>

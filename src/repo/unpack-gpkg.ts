@@ -38,7 +38,7 @@ interface Placed {
 }
 
 /** A container whose Manifest holds for every member, and whose signatures are good where they count. */
-export interface VerifiedGpkg {
+interface VerifiedGpkg {
   readonly metadata: Placed
   readonly image: Placed
   readonly manifest: ReadonlyMap<string, ManifestEntry>

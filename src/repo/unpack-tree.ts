@@ -23,7 +23,7 @@ const MAX_DEPTH = 1024
 /** Directories that only their children speak of cost the archive nothing; real packages list all of theirs. */
 const MAX_IMPLIED = 100_000
 
-export interface TreeBuilder extends TarHandler {
+interface TreeBuilder extends TarHandler {
   /** The tree of all entries so far. */
   tree(): Tree
   /** Throws away a body that was begun. */

@@ -12,7 +12,7 @@ import { arMembers, drain, type Member } from './unpack-ar.ts'
 import { checkControl, type Expected } from './unpack-control.ts'
 import { treeBuilder } from './unpack-tree.ts'
 
-export interface UnpackOptions {
+interface UnpackOptions {
   /** Owner of every name: `nginx_1.22.1-9`. */
   readonly label: string
   readonly signal: AbortSignal
@@ -32,7 +32,7 @@ const CHUNK = 2 ** 20
 const MAX_SCRATCH = 2 ** 25
 
 /** The bytes of one package, to be read once. */
-export interface Source {
+interface Source {
   /** File name without folders, for errors. */
   readonly name: string
   /** Bytes in all. */

@@ -19,7 +19,7 @@ export interface Catalog {
 }
 
 /** The place of a repository or binhost among all: 0 is preferred. */
-export function placesOf(
+function placesOf(
   indexes: readonly Pick<Index, 'repo' | 'headers'>[],
   repositories: readonly string[],
 ): (pkg: Package) => number {

@@ -7,7 +7,7 @@ import { openSession } from './resolve.ts'
 import { openProblem, type Problem } from './solve.ts'
 import { type MissingSoname, missingSonames } from './soname.ts'
 
-export interface RepositoryCheck {
+interface RepositoryCheck {
   /** Builds that may be chosen. */
   readonly builds: number
   readonly installable: number
@@ -19,7 +19,7 @@ export interface RepositoryCheck {
   readonly sonames: readonly MissingSoname[]
 }
 
-export interface MissingDemand {
+interface MissingDemand {
   /** As the dependency is written. */
   readonly demand: string
   /** Titles of the builds that cannot be installed for it, sorted. */

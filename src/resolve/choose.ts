@@ -79,7 +79,7 @@ function gentooDigest(input: ResolveInput): { readonly [key: string]: Json | und
   }
 }
 
-export interface Wanted {
+interface Wanted {
   readonly atom: Atom
   readonly where: Where
   /** As written in the profile, with the flags asked for beside it. */

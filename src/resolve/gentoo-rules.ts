@@ -48,7 +48,7 @@ export type GentooHidden =
   | { readonly kind: 'unreadable'; readonly problem: string }
   | { readonly kind: 'use'; readonly tests: readonly UseTest[] }
 
-export interface GentooRules {
+interface GentooRules {
   hidden(pkg: Package, gentoo: GentooFacts): GentooHidden | undefined
   /** Under the policy `listed`: how many of a build's own flags stand otherwise than configured. */
   deviations(pkg: Package, gentoo: GentooFacts): number

@@ -8,7 +8,7 @@ import type { Problem } from './solve.ts'
 /** A guess that leaves a profile of some thousand packages below a few seconds; what it cuts off is reported. */
 const BUDGET = { conflicts: 20_000, decisions: 1_000_000 }
 
-export interface Improved {
+interface Improved {
   /** Variables of the solution, superfluous ones left out. */
   readonly kept: readonly number[]
   /** The choice made for each request: later questions keep it. */

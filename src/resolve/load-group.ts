@@ -6,9 +6,9 @@ import { decodeGroup, decodeGuests, MOST_GUESTS, type PlacedGuest, settleGuests 
 import { readYaml } from './shape-yaml.ts'
 
 /** Runs the source command of a group. @returns its standard output */
-export type RunSource = (argv: readonly string[], file: string) => Promise<Uint8Array>
+type RunSource = (argv: readonly string[], file: string) => Promise<Uint8Array>
 
-export interface GroupDocument {
+interface GroupDocument {
   /** As people see it: `groups/web.yaml`. The group is called as the file. */
   readonly file: string
   readonly bytes: Uint8Array

@@ -81,7 +81,7 @@ function readScalar(text: string): unknown {
 }
 
 type Path = readonly (string | number)[]
-export type Decoded = { readonly lock: Lock } | { readonly path: Path; readonly problem: string }
+type Decoded = { readonly lock: Lock } | { readonly path: Path; readonly problem: string }
 
 /** What the decoder refuses; never leaves this module. */
 class Refused extends Error {

@@ -4,7 +4,7 @@ import { compareText } from './catalog.ts'
 import { componentsOf } from './components.ts'
 
 /** For each package what must be there; packages outside the map are ignored. */
-export type Edges = ReadonlyMap<Package, readonly Package[]>
+type Edges = ReadonlyMap<Package, readonly Package[]>
 
 /**
  * Dependencies first; among packages that could come next, by name, slot and version.

@@ -99,7 +99,7 @@ export interface DataArea {
  * Where an area lives when it is not a disk with copies. `overlay`: a disk that has only what differs from the base;
  * `tmpfs`, `zram`: memory, filled from the base at each start; `immutable`: the base itself, read-only.
  */
-export type DataKind = 'overlay' | 'tmpfs' | 'zram' | 'immutable'
+type DataKind = 'overlay' | 'tmpfs' | 'zram' | 'immutable'
 
 /** Whether an area outlives a reboot: it is a disk. */
 export function isKept({ kind }: Pick<DataArea, 'kind'>): boolean {

@@ -26,7 +26,7 @@ export interface Project {
 }
 
 /** Names of the YAML files in a folder, sorted; locks are none. */
-export async function namesIn(folder: string, project: Project): Promise<string[]> {
+async function namesIn(folder: string, project: Project): Promise<string[]> {
   return ((await project.list(folder)) ?? [])
     .map(({ name }) => name)
     .filter((name) => name.endsWith('.yaml') && !name.endsWith('.lock.yaml'))

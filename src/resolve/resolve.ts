@@ -17,7 +17,7 @@ export { type ResolveInput, inputDigest } from './choose.ts'
 export { type Reason, type Rejected, refusalError } from './explain.ts'
 
 /** A package that is not at the best version that may be chosen. */
-export interface HeldBack {
+interface HeldBack {
   readonly name: string
   readonly chosen: string
   readonly best: string

@@ -35,7 +35,7 @@ export interface PlacedGuest {
   readonly at: Place
 }
 
-export interface GroupDraft {
+interface GroupDraft {
   readonly group: Omit<Group, 'guests'>
   readonly guests: readonly PlacedGuest[]
   /** Command whose output lists further guests, and where it stands. */

@@ -39,7 +39,7 @@ type Change<T> =
   | { readonly op: 'remove'; readonly name: string }
   | { readonly op: 'clear' }
 
-export interface StackRules<T> {
+interface StackRules<T> {
   /** The identity by which a later item replaces an earlier one and `-name` removes it. */
   readonly nameOf: (item: T) => string
   /** How a name is written behind `-`, when not as itself. */
@@ -158,8 +158,8 @@ export function stackedMap(
   }
 }
 
-export type Fields = { readonly [key: string]: Field<unknown> }
-export type Values<F> = { readonly [K in keyof F]: F[K] extends Field<infer T> ? T : never }
+type Fields = { readonly [key: string]: Field<unknown> }
+type Values<F> = { readonly [K in keyof F]: F[K] extends Field<infer T> ? T : never }
 
 /** What holds before any document. */
 export function startOf<F extends Fields>(fields: F): Values<F> {

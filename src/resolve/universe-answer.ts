@@ -11,7 +11,7 @@ import { type RawIndex, type Universe, universeOf } from './universe.ts'
 type JsonObject = { readonly [key: string]: Json | undefined }
 
 /** An answer in the interchange format. */
-export interface Answer {
+interface Answer {
   readonly ok: boolean
   readonly data: JsonObject
 }

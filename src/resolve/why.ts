@@ -11,7 +11,7 @@ import { type Session, openSession } from './resolve.ts'
 import { nameOf } from './select.ts'
 
 /** One link of a chain: a package and what asked for it. */
-export interface Link {
+interface Link {
   readonly pkg: string
   readonly because: string
 }
@@ -59,7 +59,7 @@ function chain(byName: ReadonlyMap<string, Locked>, pkg: Locked): Link[] {
 }
 
 /** One build that is not chosen (or is), with the reason. */
-export interface WhyNot {
+interface WhyNot {
   readonly pkg: string
   readonly repo: string
   readonly arch: string

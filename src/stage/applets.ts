@@ -1,6 +1,6 @@
 /** The applets of a busybox binary, read out of its own tables; the binary is never run. */
 
-export interface Applet {
+interface Applet {
   readonly name: string
   /** Where `busybox --install` puts it: `bin`, `sbin`, `usr/bin`, `usr/sbin`, or '' for the root. */
   readonly folder: string

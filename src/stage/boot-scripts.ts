@@ -2,7 +2,7 @@
 import type { ServiceSpec } from '../resolve/profile.ts'
 import type { RunDirectory } from './tmpfiles.ts'
 
-export interface Boot {
+interface Boot {
   readonly services: readonly ServiceSpec[]
   readonly network: 'none' | 'dhcp'
   readonly modules: readonly string[]

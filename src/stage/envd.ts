@@ -19,7 +19,7 @@ const COLONS =
     ' ',
   )
 
-export interface Environment {
+interface Environment {
   /** By name, without LDPATH. */
   readonly variables: ReadonlyMap<string, string>
   readonly ldpath: readonly string[]

@@ -8,7 +8,7 @@ import { capabilityValue } from './capabilities.ts'
 import { asJson, withTree } from './generated.ts'
 import type { Stage } from './stage.ts'
 
-export interface FileCapabilities {
+interface FileCapabilities {
   /** As cap_from_text(3) writes it. */
   readonly capabilities: string
   readonly files: readonly string[]

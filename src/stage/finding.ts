@@ -2,7 +2,7 @@
 import { printable } from '../base/errors.ts'
 import type { TreePath } from '../tree/tree.ts'
 
-export type Problem =
+type Problem =
   /** A library that an ELF file is linked with, or opens and recommends. */
   | 'library'
   /** PT_INTERP: the loader of a program is missing or of another architecture. */

@@ -12,7 +12,7 @@ import { parseSysusers, type SysUser } from './sysusers.ts'
 const LAST = 999
 const FIRST = 100
 
-export interface WantedGroup {
+interface WantedGroup {
   readonly name: string
   /** -1: the next free number. */
   readonly id: number

@@ -77,7 +77,7 @@ export function compareReleases(left: string, right: string): number {
   return a.length - b.length
 }
 
-export interface ModuleClosure {
+interface ModuleClosure {
   /** Files in the order in which they can be loaded: what a module needs comes before it. Built-in ones are left out. */
   readonly order: readonly TreePath[]
   /** Names, of those asked for or needed by one, that are neither a file nor built in. */

@@ -22,7 +22,7 @@ export interface Call {
   readonly writes: boolean
 }
 
-export interface Situation {
+interface Situation {
   /** `$1`, `$2`… */
   readonly positional: readonly string[]
   readonly variables: { readonly [name: string]: string }

@@ -25,7 +25,7 @@ export interface ScriptLine {
   readonly text: string
 }
 
-export interface ScriptVerdict {
+interface ScriptVerdict {
   /** In the order of the script; empty when nothing has to be acknowledged. */
   readonly unknown: readonly ScriptLine[]
   /** Configuration files that `ucf` would put in place: absolute paths. */

@@ -14,7 +14,7 @@ const SEARCH = ['usr/local/sbin', 'usr/local/bin', 'usr/sbin', 'usr/bin', 'sbin'
 /** Raise when the same bytes say something else than before. */
 const SHEBANG_FACTS = 'shebang 1'
 
-export interface Shebang {
+interface Shebang {
   /** Path of the interpreter as written. */
   readonly interpreter: string
   /** The program that `env` looks for along PATH, when the interpreter is env and names one. */

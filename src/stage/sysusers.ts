@@ -13,7 +13,7 @@ export interface SysUser {
   readonly shell: string
 }
 
-export interface Sysusers {
+interface Sysusers {
   readonly users: readonly SysUser[]
   readonly groups: readonly { readonly name: string; readonly id: number; readonly idFrom: string }[]
   readonly members: readonly { readonly user: string; readonly group: string }[]

@@ -46,7 +46,7 @@ export function parseInstall(text: string): Install | undefined {
 }
 
 /** `getty@tty1.service` in its parts; of a template the instance is ''. */
-export interface UnitName {
+interface UnitName {
   readonly prefix: string
   /** undefined where there is no `@`. */
   readonly instance: string | undefined
@@ -104,7 +104,7 @@ function expanded(text: string, { prefix, instance = '' }: UnitName, name: strin
 }
 
 /** One line of a preset file. */
-export interface PresetRule {
+interface PresetRule {
   readonly verb: 'enable' | 'disable' | 'ignore'
   readonly globs: Globs
   /** Instances that `enable x@.service a b` names. */

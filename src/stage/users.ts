@@ -41,11 +41,7 @@ export const users: Stage = {
 }
 
 /** The number of a user or group. @throws S5_STAGE_INVALID when the ledger does not have it */
-export function idOf(
-  ledger: { readonly [name: string]: number },
-  kind: 'user' | 'group',
-  name: string,
-): number {
+function idOf(ledger: { readonly [name: string]: number }, kind: 'user' | 'group', name: string): number {
   const id = ledger[name]
   if (id === undefined)
     throw new Stage5Error('S5_STAGE_INVALID', `users: ${kind} ${name} has no number in the ledger`)

@@ -3,7 +3,7 @@ import { setImmediate } from 'node:timers/promises'
 import type { Kind } from './segment.ts'
 import type { RecordTransaction } from './transaction.ts'
 
-export interface Batch extends AsyncDisposable {
+interface Batch extends AsyncDisposable {
   put(kind: Kind, key: string, bytes: Uint8Array): void
   /** What was put and is not published yet. */
   peek(kind: Kind, key: string): Buffer | undefined

@@ -32,14 +32,14 @@ import { attainable, currentOwner, type Linkable, type Owner } from './links.ts'
 import type { Store } from './store.ts'
 import { canSetXattrs, type FileXattrs, setXattrs } from './xattrs.ts'
 
-export interface CheckoutOptions {
+interface CheckoutOptions {
   /** `link`: files share their inodes with the store and with other checkouts, and must not be written to in place. */
   readonly how: 'link' | 'copy'
   readonly signal?: AbortSignal
   readonly report?: Report
 }
 
-export interface Checkout {
+interface Checkout {
   /** Names (files and symlinks) that are hard links to the store. */
   readonly linked: number
   /** Files written anew, empty ones included. */

@@ -25,7 +25,7 @@ import {
   type Xattr,
 } from '../tree/tree.ts'
 
-export interface ReadOptions {
+interface ReadOptions {
   /** Label of all names. Default ''. */
   readonly owner?: string
   /** From `readXattrs(directory)`, when they are wanted. */

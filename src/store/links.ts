@@ -32,7 +32,7 @@ import { canSetXattrs, type FileXattrs, setXattrs } from './xattrs.ts'
 
 export type Linkable = FileInode | SymlinkInode
 
-export interface LinkFiles {
+interface LinkFiles {
   /** The file to link to for each inode, in order. */
   readonly paths: readonly string[]
   /** Whether they carry the xattrs that were asked for. */
@@ -63,7 +63,7 @@ export function currentOwner(): Owner {
 }
 
 /** Metadata as this process can make it. */
-export interface Attainable {
+interface Attainable {
   readonly mode: number
   readonly uid: number
   readonly gid: number

@@ -9,7 +9,7 @@ import { type Entry, isLinkFile } from './segment.ts'
 /** `KIND KEY` of everything in use. */
 export type Marked = ReadonlySet<string>
 
-export interface MarkOptions {
+interface MarkOptions {
   readonly refs: Iterable<Digest>
   /** Whether records of this entry's segment are kept though no ref needs them. */
   readonly isFresh: (entry: Located) => boolean

@@ -50,7 +50,7 @@ export interface FoundBlock {
 }
 
 /** Compressed blocks by a text that names their input and how they were made. */
-export interface BlockStore {
+interface BlockStore {
   get(key: string): Uint8Array | undefined
   /** A block that is durable, to be read into memory of the caller. */
   find(key: string): FoundBlock | undefined
@@ -59,7 +59,7 @@ export interface BlockStore {
   flush(): Promise<void>
 }
 
-export interface StoreStats {
+interface StoreStats {
   readonly segments: number
   readonly objects: number
   readonly objectBytes: number
@@ -109,14 +109,14 @@ export interface Store extends Contents, AsyncDisposable {
   stats(): StoreStats
 }
 
-export interface CollectHow extends CollectOptions, LockOptions {
+interface CollectHow extends CollectOptions, LockOptions {
   /** Refs that do not count. */
   readonly without?: ReadonlySet<string>
   /** Runs while nobody else has the store open. */
   readonly alone?: () => void
 }
 
-export interface StoreOptions extends HomeOptions {
+interface StoreOptions extends HomeOptions {
   /** Of the same path, opened before: the store then lets go of it. */
   readonly home?: Home
 }

@@ -17,7 +17,7 @@ export interface Contents {
 }
 
 /** What was found out before, by a text that names the question and everything that was looked at. A note may be forgotten. */
-export interface Notes {
+interface Notes {
   get(key: string): Uint8Array | undefined
   put(key: string, bytes: Uint8Array): void
 }

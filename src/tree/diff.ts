@@ -1,18 +1,9 @@
 /** What changed between two trees, name by name. */
 import { comparePaths, type Inode, type Name, type Tree, type TreePath } from './tree.ts'
 
-export type Aspect =
-  | 'type'
-  | 'content'
-  | 'target'
-  | 'device'
-  | 'mode'
-  | 'owner'
-  | 'xattrs'
-  | 'mtime'
-  | 'links'
+type Aspect = 'type' | 'content' | 'target' | 'device' | 'mode' | 'owner' | 'xattrs' | 'mtime' | 'links'
 
-export interface Change {
+interface Change {
   readonly path: TreePath
   readonly before: Inode
   readonly after: Inode

@@ -12,7 +12,7 @@ import {
 } from './tree.ts'
 
 /** The profile's word on a path that two packages bring: the package (name or label) whose file stays. */
-export interface CollisionRule {
+interface CollisionRule {
   /** Absolute path in the guest. */
   readonly path: string
   readonly owner: string

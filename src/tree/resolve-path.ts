@@ -5,7 +5,7 @@ import { type Entry, joinPath, lookup, parentOf, type Tree, type TreePath } from
 const MAX_LINKS = 40
 
 /** Where a path ends when it cannot be followed to its end. */
-export interface DeadEnd {
+interface DeadEnd {
   /** The path, with symlinks resolved so far, at which nothing (or no directory) stands. */
   readonly missing: TreePath
   readonly loop: boolean

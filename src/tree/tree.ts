@@ -26,7 +26,7 @@ export interface Meta {
   readonly xattrs?: readonly Xattr[]
 }
 
-export interface DirInode extends Meta {
+interface DirInode extends Meta {
   readonly type: 'dir'
 }
 export interface FileInode extends Meta {

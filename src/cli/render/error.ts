@@ -2,7 +2,7 @@
 import { CODES, isStage5Error, Stage5Error } from '../../base/errors.ts'
 import type { Json } from '../../base/json.ts'
 
-export interface Shown {
+interface Shown {
   /** For stderr. */
   readonly text: string
   /** For `--json` on stdout. */

@@ -1,7 +1,7 @@
 /** Events to what a person reads on stderr: a living line on a terminal, plain lines elsewhere. */
 import type { Event, Report } from '../../base/events.ts'
 
-export interface Screen {
+interface Screen {
   write(text: string): void
   readonly isTerminal: boolean
   readonly columns: number

@@ -11,7 +11,7 @@ interface TraceEvent {
   readonly args?: object
 }
 
-export interface Trace {
+interface Trace {
   add(event: Event, nowMs: number): void
   print(): string
 }

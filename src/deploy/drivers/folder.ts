@@ -90,7 +90,7 @@ function readIf(path: string): string {
   }
 }
 
-export interface GuestState {
+interface GuestState {
   /** The last switch that was begun, and whether it was carried out. */
   readonly switched?: { readonly token: number; readonly generation: string; readonly done: boolean }
   /** The switch of this token was taken back: it is not begun again. */

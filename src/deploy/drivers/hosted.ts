@@ -56,7 +56,7 @@ export interface Backend {
   forget?(guest: DriverGuest): Promise<void>
 }
 
-export interface HostedOptions {
+interface HostedOptions {
   /** Folder with a folder for each guest. */
   readonly root: string
   readonly checks: readonly HealthCheck[]

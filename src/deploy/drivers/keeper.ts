@@ -169,7 +169,7 @@ async function spawnKeeper(
 }
 
 /** A guest that is off, and that nobody can start. */
-export interface HeldOff {
+interface HeldOff {
   /** It starts on what the pointers say. */
   readonly go: () => void
 }

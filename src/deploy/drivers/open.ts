@@ -17,7 +17,7 @@ import { libvirtDriver } from './libvirt.ts'
 import { pullDriver } from './pull.ts'
 import { qemuDriver } from './qemu.ts'
 
-export interface DriverOptions {
+interface DriverOptions {
   /** The project: where relative names of the group begin. */
   readonly directory: string
   /** For the driver dir: makes a generation's root as a folder. */

@@ -12,14 +12,14 @@ import type { DriverGuest } from '../driver.ts'
 import { type GuestFolder, machineId } from './folder.ts'
 
 /** A file that is laid over the guest's root at each start; it belongs to root. */
-export interface SeedFile {
+interface SeedFile {
   /** Absolute path in the guest. */
   readonly path: string
   readonly mode: number
   readonly bytes: Uint8Array
 }
 
-export interface Seed {
+interface Seed {
   readonly files: readonly SeedFile[]
   /** Words for the init, as on the kernel command line. */
   readonly words: readonly string[]

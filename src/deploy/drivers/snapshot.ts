@@ -32,7 +32,7 @@ export async function ownData(folder: GuestFolder, generation: string, signal: A
   await run(['sh', '-c', `${OWN_DATA}\nown_data "$1"`, 'sh', generation], { cwd: folder.path, signal })
 }
 
-export interface SnapshotOf {
+interface SnapshotOf {
   readonly tag: string
   /** Generation that the data belongs to, and the one that comes next. */
   readonly from: string

@@ -26,7 +26,7 @@ export interface Listing {
   readonly indexes: number
 }
 
-export interface DirectoryWriter {
+interface DirectoryWriter {
   /** Entries in byte order of their names. */
   list(entries: readonly Listed[]): Listing
   finish(): { readonly blocks: readonly Uint8Array[]; readonly length: number }

@@ -21,7 +21,7 @@ import {
 import { type MetadataWriter, metadataWriter } from './metadata.ts'
 
 /** What the rest of the image says about an inode. */
-export interface InodePlace {
+interface InodePlace {
   readonly number: number
   readonly links: number
   /** Index of its set of extended attributes, -1 for none. */
@@ -34,7 +34,7 @@ export interface InodePlace {
   readonly parent: number
 }
 
-export interface InodeWriter {
+interface InodeWriter {
   readonly metadata: MetadataWriter
   write(inode: ImageInode, place: InodePlace): void
 }

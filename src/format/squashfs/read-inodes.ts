@@ -24,7 +24,7 @@ import {
 } from './layout.ts'
 import type { Region } from './regions.ts'
 
-export interface InodeSource {
+interface InodeSource {
   readonly file: string
   readonly region: Region
   readonly idOf: (index: number) => number
@@ -38,7 +38,7 @@ export interface InodeSource {
 }
 
 /** `listing` of directories without the 3 bytes of `.` and `..`; `body` of files. */
-export interface StoredInode {
+interface StoredInode {
   readonly inode: ImageInode
   readonly body?: StoredBody
   readonly listing?: { readonly start: number; readonly offset: number; readonly size: number }

@@ -48,7 +48,7 @@ export interface SquashfsImage {
 }
 
 /** A range of the image. */
-export interface Extent {
+interface Extent {
   readonly kind: 'head' | 'block' | 'fragment' | 'metadata' | 'padding'
   readonly offset: number
   readonly length: number

@@ -24,7 +24,7 @@ import {
 import { lookupTable } from './metadata.ts'
 import { xattrSets } from './xattrs.ts'
 
-export interface TablesInput {
+interface TablesInput {
   /** Sorted with each directory before its subtree, the root `''` first. */
   readonly names: readonly ImageName[]
   readonly inodes: readonly ImageInode[]

@@ -5,7 +5,7 @@ import type { ImageInode } from './image.ts'
 import { XATTR_ID, XATTR_NAME, XATTR_PREFIXES, XATTR_TABLE } from './layout.ts'
 import { lookupTable, metadataWriter } from './metadata.ts'
 
-export interface XattrSets {
+interface XattrSets {
   /** Index of the inode's set, -1 when it has none. */
   indexOf(inode: ImageInode): number
   readonly count: number
