@@ -17,6 +17,9 @@ import { seededUuid } from './data-disk.ts'
 
 export { type GptLayout, MIB }
 
+/** Bytes of a root slot for each of the base, by default: all of them are hashed, stored and published, zeros too. */
+const SLOT = 1.25
+
 interface DiskContent {
   readonly arch: string
   /** `<id>_<version>`: label of the root (UAPI.2). */
@@ -28,7 +31,7 @@ interface DiskContent {
   /** Bytes. */
   readonly esp: number
   readonly base: number
-  /** Bytes of each root slot; default: one and a half times the base. */
+  /** Bytes of each root slot; default: `SLOT` times the base. */
   readonly slot?: number
   readonly data: readonly { readonly label: string; readonly size: number }[]
   /** Code for the MBR of disks that a BIOS can start. */
@@ -54,7 +57,7 @@ export function planDisk(content: DiskContent): GptLayout {
     throw input(
       `expected an id and version that make a label of at most ${LABEL_MAX}, found ${labels.verity}`,
     )
-  const slot = alignUp(content.slot ?? 1.5 * base, MIB)
+  const slot = alignUp(content.slot ?? SLOT * base, MIB)
   if (slot < base) throw input(`the base of ${base} bytes does not fit into root slots of ${slot}`)
   const tree = alignUp(slot / 64 + 65_536, MIB)
   const guid = (name: string): string => seededUuid(seed, `partition ${name}`)

@@ -58,7 +58,7 @@ const fields = {
   root: optional(
     bytes(),
     undefined,
-    'Disk: size of each of the two root partitions; default: one and a half times the base.',
+    'Disk: size of each of the two root partitions; default: one and a quarter of the base.',
   ),
   firmware: optional(oneOf('both', 'uefi', 'bios'), undefined, 'Disk: what starts it; default: both.'),
   type: optional(

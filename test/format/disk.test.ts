@@ -92,7 +92,7 @@ test('a disk has two slots for the root, and its root and tree carry the root ha
     'data',
   ])
   assert.deepEqual(diskLabels('web_1.0'), { root: label(1), verity: label(2) })
-  assert.equal(offsets[2] as number, (offsets[1] as number) + 8 * MIB)
+  assert.equal(offsets[2] as number, (offsets[1] as number) + 7 * MIB, 'one and a quarter of 5 MiB and 4 KiB')
   const guid = (at: number) => entries.subarray(at * 128 + 16, at * 128 + 32).toString('hex')
   assert.equal(guid(1), '67452301ab89efcd0123456789abcdef')
   assert.equal(guid(2), '67452301ab89efcd0123456789abcdef')
