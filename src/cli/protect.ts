@@ -10,10 +10,12 @@
  * - `verity`: fs-verity makes the content of the shared inodes immutable for everyone; mode, owner and times are not
  *   covered, names can be replaced.
  */
-import { constants, copyFileSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { statSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { Stage5Error } from '../base/errors.ts'
+import { reflinkProblem } from '../host/reflink.ts'
 import { run } from '../host/run.ts'
+import { temporaryDirectory } from '../host/temp.ts'
 import type { Store } from '../store/store.ts'
 import type { Tree } from '../tree/tree.ts'
 
@@ -35,24 +37,21 @@ export async function refuseUnsupported(
 ): Promise<void> {
   if (protection === 'none') return
   const parent = dirname(directory)
-  const probe = mkdtempSync(join(parent, '.stage5-probe-'))
-  try {
-    const file = join(probe, 'file')
+  if (protection === 'reflink') {
+    if (statSync(store.path).dev !== statSync(parent).dev)
+      throw unsupported(protection, directory, 'it is on another file system than the store')
+    const problem = reflinkProblem(parent)
+    if (problem !== undefined) throw unsupported(protection, directory, reason(problem), problem)
+    return
+  }
+  using probe = temporaryDirectory(parent)
+  if (protection === 'bind') {
+    await mountReadOnly(probe.path, directory)
+    await run(['umount', '--', probe.path])
+  } else {
+    const file = join(probe.path, 'file')
     writeFileSync(file, 'stage5')
-    if (protection === 'reflink') {
-      if (statSync(store.path).dev !== statSync(parent).dev)
-        throw unsupported(protection, directory, 'it is on another file system than the store')
-      try {
-        copyFileSync(file, join(probe, 'copy'), constants.COPYFILE_FICLONE_FORCE)
-      } catch (error) {
-        throw unsupported(protection, directory, reason(error), error)
-      }
-    } else if (protection === 'bind') {
-      await mountReadOnly(probe, directory)
-      await run(['umount', '--', probe])
-    } else await enableVerity([file], directory)
-  } finally {
-    rmSync(probe, { recursive: true, force: true })
+    await enableVerity([file], directory)
   }
 }
 

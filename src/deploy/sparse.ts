@@ -1,5 +1,6 @@
 /** Sparse files as values: what is no hole, so that a thousand copies cost one reading. */
 import { open, stat } from 'node:fs/promises'
+import type { Stretch } from '../host/pieces.ts'
 import { findTool, run } from '../host/run.ts'
 
 export interface SparseFile {
@@ -30,12 +31,6 @@ export async function readSparse(path: string): Promise<SparseFile> {
   }
 }
 
-/** Bytes of a file. */
-interface Range {
-  readonly offset: number
-  readonly length: number
-}
-
 /** A file of fewer bytes is read in the time that asking takes. */
 const WORTH_ASKING = 256 * 2 ** 20
 /** More ranges than that are not worth an open file each. */
@@ -45,7 +40,7 @@ const MOST_RANGES = 256
  * Outside of these ranges, ascending, a file has only holes. Node cannot ask for them, lseek(2) SEEK_DATA, and qemu-img
  * can; without it, and for small files, the whole file is the answer.
  */
-export async function dataRanges(path: string, signal: AbortSignal): Promise<readonly Range[]> {
+export async function dataRanges(path: string, signal: AbortSignal): Promise<readonly Stretch[]> {
   const { size } = await stat(path)
   const whole = [{ offset: 0, length: size }]
   if (size < WORTH_ASKING || findTool('qemu-img') === undefined) return whole

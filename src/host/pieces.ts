@@ -4,7 +4,7 @@ import { type FileHandle, open } from 'node:fs/promises'
 const PIECE = 1 << 20
 
 /** Bytes of a file. */
-interface Stretch {
+export interface Stretch {
   readonly offset: number
   readonly length: number
 }

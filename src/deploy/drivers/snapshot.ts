@@ -8,11 +8,12 @@
  * The keeper exchanges both, by two renames, before it starts the one whose data is here; so no generation ever starts on
  * data of the other, whether or not a controller lives.
  */
-import { constants, existsSync, lstatSync } from 'node:fs'
-import { copyFile, mkdir, rename, rm, statfs, writeFile } from 'node:fs/promises'
+import { existsSync, lstatSync } from 'node:fs'
+import { mkdir, rename, rm, statfs, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Stage5Error } from '../../base/errors.ts'
 import { syncFile } from '../../host/disk.ts'
+import { reflinkProblem } from '../../host/reflink.ts'
 import { run } from '../../host/run.ts'
 import type { GuestFolder } from './folder.ts'
 
@@ -131,7 +132,7 @@ export async function mustHaveRoom(folder: GuestFolder, signal: AbortSignal): Pr
         data: { guest: folder.name, path: data },
       },
     )
-  if (await clones(folder)) return
+  if (reflinkProblem(folder.path) === undefined) return
   const { stdout } = await run(['du', '-s', '--block-size=1', '--', data], { signal })
   const needed = Number.parseInt(stdout.toString('latin1'), 10)
   const { bavail, bsize } = await statfs(data)
@@ -146,18 +147,3 @@ export async function mustHaveRoom(folder: GuestFolder, signal: AbortSignal): Pr
 
 /** Bytes that a copy leaves free. */
 const RESERVE = 67_108_864
-
-/** Whether files here can share their blocks. */
-async function clones(folder: GuestFolder): Promise<boolean> {
-  const [one, other] = [folder.file('.clone.1'), folder.file('.clone.2')]
-  try {
-    await writeFile(one, 'x')
-    await copyFile(one, other, constants.COPYFILE_FICLONE_FORCE)
-    return true
-  } catch {
-    return false
-  } finally {
-    await rm(one, { force: true })
-    await rm(other, { force: true })
-  }
-}
