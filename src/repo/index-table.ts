@@ -9,7 +9,7 @@ export interface IndexTable {
 }
 
 /** Raise when the layout below, the columns of `Blocks`, or what counts as a name changes. */
-const FORMAT = 1
+const FORMAT = 2
 
 interface Head {
   readonly format: number
@@ -19,9 +19,14 @@ interface Head {
   readonly numbers: number
   /** Of names. */
   readonly names: number
-  /** Bytes of the body, and its checksum. */
+  /** Bytes of the body. */
   readonly size: number
+  /** Of these numbers and the body. */
   readonly crc: number
+}
+
+function crcOf({ count, numbers, names }: Omit<Head, 'crc'>, body: Uint8Array): number {
+  return crc32(body, crc32(`${count} ${numbers} ${names}`))
 }
 
 export function indexTableOf(index: GentooIndex): IndexTable {
@@ -31,14 +36,14 @@ export function indexTableOf(index: GentooIndex): IndexTable {
 /** A line of JSON; then rows of blocks and numbers of names in this machine's order of bytes; then names, a line each. */
 export function printIndexTable({ blocks, names }: IndexTable): Uint8Array {
   const body = Buffer.concat([bytesOf(blocks.rows), bytesOf(names.of), Buffer.from(names.list.join('\n'))])
-  const head: Head = {
+  const counts = {
     format: FORMAT,
     count: blocks.count,
     numbers: blocks.rows.length,
     names: names.list.length,
     size: body.length,
-    crc: crc32(body),
   }
+  const head: Head = { ...counts, crc: crcOf(counts, body) }
   return Buffer.concat([Buffer.from(`${JSON.stringify(head)}\n`), body])
 }
 
@@ -47,7 +52,7 @@ export function parseIndexTable(bytes: Buffer): IndexTable | undefined {
   const end = bytes.indexOf(10)
   const head = end < 0 ? undefined : headOf(bytes.toString('utf8', 0, end))
   const body = bytes.subarray(end + 1)
-  if (!head || body.length !== head.size || crc32(body) !== head.crc) return undefined
+  if (!head || body.length !== head.size || crcOf(head, body) !== head.crc) return undefined
   const numbers = numbersOf(body, head.numbers + head.count - 1)
   const text = body.toString('utf8', numbers.byteLength)
   return {

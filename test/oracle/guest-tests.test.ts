@@ -9,7 +9,7 @@ import { loadPublicKeys } from '../../src/host/signing.ts'
 import { temporaryDirectory } from '../../src/host/temp.ts'
 import { builtOnce } from '../helpers/built.ts'
 import { type Ran, stage5 } from '../helpers/console.ts'
-import { type Built } from '../helpers/guest.ts'
+import type { Built } from '../helpers/guest.ts'
 
 const STORE = process.env['STAGE5_STORE'] ?? resolve(import.meta.dirname, '../.tmp/store')
 const project = temporaryDirectory()
