@@ -27,7 +27,7 @@ export interface Place {
 }
 
 /** Bytes of an object, of which it must have so many. */
-interface Part {
+export interface Part {
   readonly offset: number
   readonly length: number
 }
