@@ -51,7 +51,7 @@ export async function guestSpec(
     append: wordsOf(textOption(words, 'append')),
     accel: await accelOf(world, textOption(words, 'accel') ?? 'auto', arch as GuestArch),
     ...(kernel !== undefined && { kernel }),
-    folder: folder === undefined ? join(world.directory, '.stage5', 'guests', id) : resolve(folder),
+    folder: resolve(world.directory, folder ?? join('.stage5', 'guests', id)),
     fresh: words.options['fresh'] === true,
   })
 }
