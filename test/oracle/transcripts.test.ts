@@ -1,39 +1,27 @@
 /** What `stage5 boot --expect` shows of guests that come up, and of one that is asked for what it never says. */
 import assert from 'node:assert/strict'
-import { existsSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
-import { join, resolve } from 'node:path'
+import { existsSync, mkdirSync, symlinkSync } from 'node:fs'
+import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
-import { findTool } from '../../src/host/run.ts'
 import { temporaryDirectory } from '../../src/host/temp.ts'
+import { builtOnce } from '../helpers/built.ts'
 import { expectConsole } from '../helpers/console.ts'
-import { type Built, buildProfile, cannotBoot } from '../helpers/guest.ts'
+import { STORE } from '../helpers/guest.ts'
 
-const STORE = process.env['STAGE5_STORE'] ?? resolve(import.meta.dirname, '../.tmp/store')
 const BOOT_CODE = '/usr/lib/syslinux/mbr/gptmbr.bin'
 const project = temporaryDirectory()
 process.on('exit', () => project[Symbol.dispose]())
-let output: Promise<Built | { skip: string }> | undefined
 
 async function isBuilt(t: TestContext): Promise<boolean> {
-  const missing = ['mformat', 'syslinux'].find((tool) => findTool(tool) === undefined)
-  if (cannotBoot || missing !== undefined || !existsSync(BOOT_CODE)) {
-    t.skip(cannotBoot || `needs ${missing ?? BOOT_CODE}`)
-    return false
-  }
-  if (!output) {
-    mkdirSync(join(project.path, 'profiles'))
+  if (!existsSync(join(project.path, '.store'))) {
     mkdirSync(STORE, { recursive: true })
     symlinkSync(STORE, join(project.path, '.store'))
-    writeFileSync(
-      join(project.path, 'profiles/web.yaml'),
-      'stage5: 1\nparents: [minimal]\nnetwork: none\n' +
-        'images: [{format: squashfs, level: 3}, initrd, {format: disk, firmware: bios}]\n',
-    )
-    output = buildProfile(project.path, 'web')
   }
-  const found = await output
-  if ('skip' in found) t.skip(found.skip)
-  return 'file' in found
+  const text =
+    'stage5: 1\nparents: [minimal]\nnetwork: none\n' +
+    'images: [{format: squashfs, level: 3}, initrd, {format: disk, firmware: bios}]\n'
+  const needs = { tools: ['mformat', 'syslinux'], files: [BOOT_CODE] }
+  return (await builtOnce(t, project.path, 'web', text, needs)) !== undefined
 }
 
 for (const way of ['kernel', 'initrd', 'disk'])
