@@ -1,6 +1,6 @@
 /** What one changed package costs, in counts: packages unpacked, objects and bytes hashed and written, blocks compressed. */
 import assert from 'node:assert/strict'
-import { readFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import type { Event } from '../../src/base/events.ts'
@@ -77,4 +77,21 @@ test('only what changed is unpacked, hashed, written and compressed', async (t) 
   const variant = await counted('many@more')
   assert.deepEqual(variant.unpacked, ['many/p12_1.0.0'])
   assert.equal(variant.blocks.bytes, sizeOf(plainPackage(12)))
+})
+
+test('blocks of another codec, level or block size are others, and stay beside each other', async () => {
+  const path = join(project.directory, 'profiles/many.yaml')
+  const text = readFileSync(path, 'utf8')
+  const blocksOf = async (how: string): Promise<Counted['blocks']> => {
+    writeFileSync(path, text.replace('[squashfs]', `[{format: squashfs, ${how}}]`))
+    return (await counted('many')).blocks
+  }
+  const packages = [...Array.from({ length: 12 }, (_, at) => plainPackage(at)), kernelPackage('6.1.0')]
+  const all = packages.reduce((sum, each) => sum + sizeOf(each), 0)
+  for (const how of ['level: 3', 'codec: gzip']) assert.equal((await blocksOf(how)).bytes, all, how)
+  // Fragments that are filled alike are the same; whole blocks of files are not.
+  const whole = packages.flatMap(({ files }) => Object.values(files)).map(({ length }) => length & ~65_535)
+  const halves = await blocksOf('blockSize: 64K')
+  assert.ok(halves.bytes >= whole.reduce((sum, length) => sum + length, 0), `${halves.bytes} bytes`)
+  for (const how of ['blockSize: 128K', 'level: 3']) assert.equal((await blocksOf(how)).made, 0, how)
 })
