@@ -1,4 +1,6 @@
 /** The options that every command takes: flag, meaning, and how the World sees them. */
+import { statSync } from 'node:fs'
+import { resolve } from 'node:path'
 import { Stage5Error } from '../base/errors.ts'
 import type { Option } from './command.ts'
 import type { WorldOptions } from './world.ts'
@@ -20,6 +22,7 @@ export interface GlobalOptions {
   readonly trace: string | undefined
 }
 
+/** @throws S5_USAGE, S5_FILE_MISSING */
 export function globalOptions(raw: Readonly<Record<string, unknown>>): GlobalOptions {
   const text = (name: string): string | undefined => (typeof raw[name] === 'string' ? raw[name] : undefined)
   const threads = text('threads')
@@ -28,9 +31,12 @@ export function globalOptions(raw: Readonly<Record<string, unknown>>): GlobalOpt
       'S5_USAGE',
       `--threads expects a number from 1 to 999, found ${JSON.stringify(threads)}`,
     )
+  const directory = text('directory') ?? '.'
+  if (!statSync(directory, { throwIfNoEntry: false })?.isDirectory())
+    throw new Stage5Error('S5_FILE_MISSING', `there is no folder ${resolve(directory)}`)
   return {
     world: {
-      directory: text('directory') ?? '.',
+      directory,
       offline: raw['offline'] === true,
       locked: raw['locked'] === true,
       threads: threads === undefined ? undefined : Number(threads),

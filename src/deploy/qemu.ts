@@ -223,9 +223,15 @@ export async function waitReady(guest: Guest, ready: string, timeoutMs: number):
       ? `no ${JSON.stringify(ready)} on the console within ${timeoutMs / 1000} s`
       : `the guest ${result.why === 'failed' ? 'gave up' : 'ended'} before ${JSON.stringify(ready)} was on the console`
   const tail = [...said, ...stderr.split('\n')].filter((line) => line.trim() !== '')
+  const data = { why: result.why, reason, console: said, stderr }
+  if (tail.length === 0)
+    throw new Stage5Error('S5_NOT_BOOTED', `${what}; it said nothing at all`, {
+      data,
+      hint: 'a kernel that ends without a word often lacks memory: more --memory',
+    })
   throw new Stage5Error(
     'S5_NOT_BOOTED',
     `${what}${reason === undefined ? '' : ` (${reason})`}; the last lines:\n  ${tail.join('\n  ')}`,
-    { data: { why: result.why, reason, console: said, stderr } },
+    { data },
   )
 }

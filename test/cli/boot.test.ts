@@ -17,6 +17,8 @@ const CASES: readonly (readonly [name: string, code: number, words: readonly str
   ['boot-unknown-firmware', 2, ['boot', 'shop', '--image', 'disk', '--firmware', 'coreboot']],
   ['boot-firmware-without-disk', 2, ['boot', 'shop', '--firmware', 'uefi', '--accel', 'tcg']],
   ['boot-no-disk', 1, ['boot', 'shop', '--image', 'disk', '--accel', 'tcg']],
+  ['boot-no-project', 1, ['-C', 'no/such', 'boot', 'shop']],
+  ['boot-timeout-of-nothing', 2, ['boot', 'shop', '--timeout', '90s']],
   ['boot-append-to-disk', 2, ['boot', 'shop', '--image', 'vhd', '--append', 'quiet', '--accel', 'tcg']],
   ['boot-kernel-of-initrd', 2, ['boot', 'shop', '--image', 'initrd', '--kernel', '6.1', '--accel', 'tcg']],
   ['test-no-key', 1, ['test', 'shop']],

@@ -10,11 +10,19 @@ import { type TemporaryDirectory, temporaryDirectory } from '../../src/host/temp
 
 const skip = findTool('qemu-system-x86_64') ? false : 'needs qemu-system-x86_64'
 
-/** A "kernel" in the multiboot format: prints `hi` on COM1 and then sleeps for ever. */
-function kernel(folder: TemporaryDirectory): string {
+/** Prints `hi` on COM1 and then sleeps for ever. */
+function hello(): number[] {
   const code = [0xfa, 0x66, 0xba, 0xf8, 0x03] // cli; mov dx, 0x3f8
   for (const letter of Buffer.from('hi\n')) code.push(0xb0, letter, 0xee) // mov al, letter; out dx, al
   code.push(0xf4, 0xeb, 0xfd) // hlt; jmp back
+  return code
+}
+
+/** Resets the machine: int3 with an empty table of interrupts. */
+const TRIPLE_FAULT = [0x0f, 0x01, 0x1d, 0, 0, 0, 0, 0xcc] // lidt [0]; int3
+
+/** A "kernel" in the multiboot format, always of the same name. */
+function kernel(folder: TemporaryDirectory, code: readonly number[] = hello()): string {
   const image = Buffer.alloc(4096)
   const load = 0x100000
   const flags = 0x10000
@@ -85,6 +93,20 @@ test('a guest that cannot start says why', { skip }, async () => {
     (error) => isStage5Error(error, 'S5_NOT_BOOTED') && /missing\.squashfs.*No such file/.test(error.message),
   )
   assert.equal((await guest.exited).code, 1)
+})
+
+test('a guest that ends without a word may want memory', { skip }, async () => {
+  using folder = temporaryDirectory()
+  const silent = spec(folder)
+  kernel(folder, TRIPLE_FAULT)
+  await using guest = await bootGuest(silent, { signal })
+  await assert.rejects(
+    waitReady(guest, 'hi', 300_000),
+    (error) =>
+      isStage5Error(error, 'S5_NOT_BOOTED') &&
+      error.message === 'the guest ended before "hi" was on the console; it said nothing at all' &&
+      error.hint?.includes('--memory') === true,
+  )
 })
 
 test('a port that is taken ends the guest with the port in the message', { skip }, async () => {

@@ -66,13 +66,17 @@ export const boot: Command = {
     "stage5 boot minimal --memory 128M --expect 'stage5: ready'",
   ],
   run: async (world, words) => {
+    const expect = textOption(words, 'expect')
+    const timeout = textOption(words, 'timeout')
+    if (timeout !== undefined && expect === undefined)
+      throw new Stage5Error('S5_USAGE', '--timeout says how long to wait for --expect, which is not there', {
+        hint: "--expect 'stage5: ready'",
+      })
     const { directory, manifest } = await chosenBuild(world, words)
     await using seed = await seedOf(world, words)
     const asked = await guestSpec(world, words, directory, manifest)
     const spec = { ...asked, extra: [...asked.extra, ...seed.words] }
-    const expect = textOption(words, 'expect')
     if (expect !== undefined) {
-      const timeout = textOption(words, 'timeout')
       const seconds =
         timeout === undefined
           ? (await loadRecipe(world, manifest.image.profile)).profile.boot.timeoutSeconds
