@@ -27,7 +27,7 @@ parents: [minimal]
 packages: [signify-openbsd, linux-image-${'other' in kernels ? kernels.other : ''}]
 scripts: {libc6: it guards upgrades of a running system}
 config: {mode: persistent, keys: ["${KEY}"]}
-images: [squashfs, erofs, verity, tar, dir, oci, initrd, netboot, disk, qcow2, vhd, containerdisk, ${EXTENSIONS}]
+images: [squashfs, erofs, verity, tar, dir, oci, initrd, netboot, uki, disk, qcow2, vhd, containerdisk, ${EXTENSIONS}]
 data: [{name: data, size: 16M, paths: [/var/log]}]
 `,
   arm: `stage5: 1
@@ -40,7 +40,7 @@ images: [disk, initrd]
 `,
 }
 const ENDINGS =
-  'squashfs erofs verity roothash tar one.initrd ipxe raw qcow2 vhd sysext.raw confext.raw ext4 oci/index.json containerdisk.oci/index.json'
+  'squashfs erofs verity roothash cmdline vmlinuz tar one.initrd ipxe efi raw qcow2 vhd sysext.raw confext.raw ext4 oci/index.json containerdisk.oci/index.json'
 const CALLS = 'trace=mount,unshare,chroot,pivot_root,fsopen,move_mount,setns,mknod,mknodat'
 
 let place: Workplace

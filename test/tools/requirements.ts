@@ -1,7 +1,6 @@
-/** Every row of test/requirements.txt names tests that are there; an M has at least one. */
-import { existsSync, readFileSync } from 'node:fs'
+/** Every row of test/requirements*.txt names tests that are there; an M has at least one. */
+import { existsSync, globSync, readFileSync } from 'node:fs'
 
-const ROWS = 'test/requirements.txt'
 const sources = new Map<string, string>()
 const sourceOf = (file: string): string => {
   const text = sources.get(file) ?? (existsSync(file) ? readFileSync(file, 'utf8') : '')
@@ -17,8 +16,7 @@ function endRow(): void {
   if (row !== '' && proofs === 0) problems.push(`${row}: no test`)
 }
 
-for (const [at, line] of readFileSync(ROWS, 'utf8').split('\n').entries()) {
-  const place = `${ROWS}:${at + 1}`
+function read(line: string, place: string): void {
   const [, level] = /^[F\d][\d.]* ([MSC]) \S/.exec(line) ?? []
   const [, file = '', name = ''] = /^ {2}(test\/\S+\.ts): (.+)$/.exec(line) ?? []
   if (level !== undefined) {
@@ -39,7 +37,11 @@ for (const [at, line] of readFileSync(ROWS, 'utf8').split('\n').entries()) {
   else if (line !== '' && !line.startsWith('#'))
     problems.push(`${place}: expected a row or a test, found ${line}`)
 }
-endRow()
+for (const file of globSync('test/requirements*.txt').sort()) {
+  for (const [at, line] of readFileSync(file, 'utf8').split('\n').entries()) read(line, `${file}:${at + 1}`)
+  endRow()
+  row = ''
+}
 
 for (const problem of problems) console.error(problem)
 console.log(
