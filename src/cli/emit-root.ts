@@ -80,16 +80,15 @@ export interface Verity {
 export async function emitVerityOf(job: Job, base: string, runs: readonly Run[]): Promise<Verity> {
   const { world, store, output, profile, stem } = job
   const tree = `${stem}.verity`
-  let rootHash = ''
-  await timed(world, tree, () =>
-    output.add(tree, 'verity', async (sink) => {
-      const path = join(output.directory, base)
-      const read = (stretch: Whole): AsyncIterable<Uint8Array> => piecesOfFile(path, stretch)
-      const stretches: readonly Whole[] = runs.length > 0 ? stretchesOf(runs) : [WHOLE]
-      const hashed = { identity: verityIdentity(profile.id), known: store.blocks }
-      rootHash = await emitVerity(stretches, read, hashed, sink, world.signal)
-    }),
-  )
+  const rootHash = await timed(world, tree, async () => {
+    const path = join(output.directory, base)
+    const read = (stretch: Whole): AsyncIterable<Uint8Array> => piecesOfFile(path, stretch)
+    const stretches: readonly Whole[] = runs.length > 0 ? stretchesOf(runs) : [WHOLE]
+    const hashed = { identity: verityIdentity(profile.id), known: store.blocks }
+    const made = await emitVerity(stretches, read, hashed, world.signal)
+    await output.addBytes(tree, 'verity', Buffer.concat(made.parts))
+    return made.rootHash
+  })
   await output.addBytes(`${stem}.roothash`, 'roothash', `${rootHash}\n`)
   return { tree, rootHash }
 }

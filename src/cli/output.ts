@@ -12,6 +12,7 @@ import {
 } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { type Digest, digestOf, hexOf } from '../base/digest.ts'
+import { diskError, syncFile } from '../host/disk.ts'
 import { measureFile, type Measured, openFileSink } from '../host/file-sink.ts'
 import { isAlive } from '../host/processes.ts'
 import type { Sink } from '../emit/emitter.ts'
@@ -40,6 +41,7 @@ export interface OutputFolder extends AsyncDisposable {
     role: string,
     fill: (sink: Sink) => Promise<void>,
   ): Promise<{ readonly measured: Promise<OutputFile> }>
+  /** Writes a file that is in memory; `settle` waits until it is on the disk. */
   addBytes(name: string, role: string, bytes: Uint8Array | string): Promise<OutputFile>
   /** A text that is not known yet. Its place in `files` is that of this call. */
   addLater(name: string, role: string, text: Promise<string>): void
@@ -77,18 +79,32 @@ export async function openOutput(
   await mkdir(directory, { recursive: true })
   const files: OutputFile[] = []
   const pending: Promise<unknown>[] = []
+  /** Paths of files that are written, and may not be on the disk yet. */
+  let unflushed: string[] = []
   let done = false
 
-  async function writeFileOf(file: string, fill: (sink: Sink) => Promise<void>): Promise<Measured> {
-    await using sink = await openFileSink(join(directory, file))
-    await fill(sink)
-    return await sink.finish()
+  async function writeBytes(file: string, content: Uint8Array | string): Promise<Measured> {
+    const path = join(directory, file)
+    const bytes = typeof content === 'string' ? Buffer.from(content) : content
+    try {
+      await writeFile(path, bytes, { flag: 'wx', mode: 0o644 })
+    } catch (error) {
+      throw diskError(error, path)
+    }
+    unflushed.push(path)
+    return { size: bytes.length, digest: digestOf(bytes) }
+  }
+
+  function listed(name: string, role: string, written: Measured): OutputFile {
+    const file = { name, role, ...written }
+    files.push(file)
+    return file
   }
 
   async function add(file: string, role: string, fill: (sink: Sink) => Promise<void>): Promise<OutputFile> {
-    const written = { name: file, role, ...(await writeFileOf(file, fill)) }
-    files.push(written)
-    return written
+    await using sink = await openFileSink(join(directory, file))
+    await fill(sink)
+    return listed(file, role, await sink.finish())
   }
 
   async function addBeside(
@@ -116,7 +132,15 @@ export async function openOutput(
   }
 
   async function settle(): Promise<void> {
-    await Promise.all(pending)
+    await Promise.all([...pending, flush()])
+    await flush()
+  }
+
+  /** One after the other: each may wait for the disk, in a thread that reading and writing need too. */
+  async function flush(): Promise<void> {
+    const paths = unflushed
+    unflushed = []
+    for (const path of paths) await syncFile(path)
   }
 
   return {
@@ -124,11 +148,13 @@ export async function openOutput(
     files,
     add,
     addBeside,
-    addBytes: (file, role, bytes) =>
-      add(file, role, (sink) => sink.write(typeof bytes === 'string' ? Buffer.from(bytes) : bytes)),
+    addBytes: async (file, role, bytes) => listed(file, role, await writeBytes(file, bytes)),
     addLater: (file, role, text) => {
-      const write = (known: string) => writeFileOf(file, (sink) => sink.write(Buffer.from(known)))
-      void adopt(file, role, text.then(write))
+      void adopt(
+        file,
+        role,
+        text.then((known) => writeBytes(file, known)),
+      )
     },
     measure: (file) => measure(join(directory, file)),
     adopt: (name, role, measured) => adopt(name, role, measured),

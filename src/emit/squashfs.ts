@@ -89,25 +89,37 @@ export const squashfsEmitter: Emitter<SquashfsOptions> = {
   format: 'squashfs',
   version: 2,
   emit: async (tree, options, world) => {
-    const settings = settingsOf(options)
-    const ids = checkImage(tree.names, tree.inodes, settings.xattrs)
-    const plan = planData(tree, settings.blockSize)
     const output = gatheringSink(world.sink)
-    const head = headOf(settings)
-    await output.write(head)
-    const stored = await writeBlocks(plan, settings, world, output)
-    const { names, inodes } = tree
-    const bodyOf = bodiesOf(tree, plan, stored)
-    const { fragments } = stored
-    if (plan.total >= WORTH_ALIGNMENT) await align(world, output)
-    const end = output.position()
-    const tables = writeTables({ names, inodes, ids, bodyOf, fragments, at: end }, settings)
-    await output.write(tables.bytes)
-    await output.flush()
-    await world.sink.patch(0, tables.superblock)
-    world.placed?.('metadata', '', end, tables.bytes)
-    world.placed?.('head', '', 0, Buffer.concat([tables.superblock, head.subarray(tables.superblock.length)]))
+    try {
+      await writeImage(tree, settingsOf(options), world, output)
+    } finally {
+      await output.settled()
+    }
   },
+}
+
+async function writeImage(
+  tree: Tree,
+  settings: SquashfsSettings,
+  world: EmitWorld,
+  output: GatheringSink,
+): Promise<void> {
+  const { names, inodes } = tree
+  const ids = checkImage(names, inodes, settings.xattrs)
+  const plan = planData(tree, settings.blockSize)
+  const head = headOf(settings)
+  await output.write(head)
+  const stored = await writeBlocks(plan, settings, world, output)
+  const bodyOf = bodiesOf(tree, plan, stored)
+  const { fragments } = stored
+  if (plan.total >= WORTH_ALIGNMENT) await align(world, output)
+  const end = output.position()
+  const tables = writeTables({ names, inodes, ids, bodyOf, fragments, at: end }, settings)
+  await output.write(tables.bytes)
+  await output.flush()
+  await world.sink.patch(0, tables.superblock)
+  world.placed?.('metadata', '', end, tables.bytes)
+  world.placed?.('head', '', 0, Buffer.concat([tables.superblock, head.subarray(tables.superblock.length)]))
 }
 
 /** Zeros up to a multiple of `ALIGNMENT`. */
@@ -339,18 +351,27 @@ interface GatheringSink {
   room(length: number): Promise<Uint8Array>
   write(bytes: Uint8Array): Promise<void>
   flush(): Promise<void>
+  /** Resolves when nothing is being written any more. */
+  settled(): Promise<void>
 }
 
-/** Gathers small writes in memory that is used again and again; keeps no bytes of the caller. */
+/**
+ * Gathers small writes in memory that is used again and again; keeps no bytes of the caller. One piece is written while
+ * the next is gathered.
+ */
 function gatheringSink(sink: Sink): GatheringSink {
-  const gathered = new Uint8Array(GATHERED)
+  let gathered = new Uint8Array(GATHERED)
+  let other = new Uint8Array(GATHERED)
   let filled = 0
   let position = 0
+  let writing: Promise<void> = Promise.resolve()
   const flush = async (): Promise<void> => {
+    await writing
     if (filled === 0) return
-    const piece = gathered.subarray(0, filled)
+    writing = sink.write(gathered.subarray(0, filled))
+    writing.catch(() => undefined)
     filled = 0
-    await sink.write(piece)
+    ;[gathered, other] = [other, gathered]
   }
   return {
     position: () => position,
@@ -361,12 +382,19 @@ function gatheringSink(sink: Sink): GatheringSink {
     write: async (bytes) => {
       position += bytes.length
       if (filled + bytes.length > GATHERED) await flush()
-      if (bytes.length > GATHERED) return await sink.write(bytes)
+      if (bytes.length > GATHERED) {
+        await writing
+        return await sink.write(bytes)
+      }
       // What was read into `room` stands where it belongs, or right behind.
       gathered.set(bytes, filled)
       filled += bytes.length
       if (filled >= PIECE) await flush()
     },
-    flush,
+    flush: async () => {
+      await flush()
+      await writing
+    },
+    settled: () => writing.catch(() => undefined),
   }
 }

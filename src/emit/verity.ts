@@ -8,7 +8,6 @@ import { digestOf, hexOf } from '../base/digest.ts'
 import type { Run } from '../format/delta.ts'
 import { VERITY_BLOCK, verityHasher, type VerityIdentity, veritySuperblock } from '../format/verity.ts'
 import { seededUuid } from './data-disk.ts'
-import type { Sink } from './emitter.ts'
 
 /** Salt and UUID of a seed: the same for every version of an image, so that equal blocks keep equal hashes. */
 export function verityIdentity(seed: string): VerityIdentity {
@@ -32,6 +31,14 @@ interface KnownHashes {
   put(key: string, bytes: Uint8Array): void
 }
 
+/** The hash area of an image. */
+interface HashTree {
+  /** 64 hex digits. */
+  readonly rootHash: string
+  /** End to end they are the hash area. */
+  readonly parts: readonly Uint8Array[]
+}
+
 /** @param runs of the whole image, ascending; a stretch ends where another owner's, or tables, begin at a whole block */
 export function stretchesOf(runs: readonly Run[]): readonly Stretch[] {
   const stretches: Stretch[] = []
@@ -52,15 +59,13 @@ export function stretchesOf(runs: readonly Run[]): readonly Stretch[] {
 /**
  * @param stretches of the whole image, ascending
  * @param read gives a stretch, in pieces of any size
- * @returns the root hash, 64 hex digits
  */
 export async function emitVerity<S extends Pick<Stretch, 'length'> & { readonly key?: string }>(
   stretches: readonly S[],
   read: (stretch: S) => AsyncIterable<Uint8Array>,
   { identity, known }: { readonly identity: VerityIdentity; readonly known?: KnownHashes },
-  sink: Sink,
   signal: AbortSignal,
-): Promise<string> {
+): Promise<HashTree> {
   const hasher = verityHasher(identity.salt)
   const salt = Buffer.from(identity.salt).toString('hex')
   for (const stretch of stretches) {
@@ -78,7 +83,5 @@ export async function emitVerity<S extends Pick<Stretch, 'length'> & { readonly 
     if (key !== undefined) known?.put(key, hasher.hashesFrom(begin))
   }
   const { rootHash, dataBlocks, levels } = hasher.finish()
-  await sink.write(veritySuperblock(identity, dataBlocks))
-  for (const level of levels) await sink.write(level)
-  return rootHash
+  return { rootHash, parts: [veritySuperblock(identity, dataBlocks), ...levels] }
 }

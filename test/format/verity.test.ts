@@ -68,15 +68,13 @@ test('a part of a block, and no block at all, are refused', () => {
 })
 
 test('salt and UUID follow the seed', async () => {
-  const written: Uint8Array[] = []
-  const sink = { write: async (bytes: Uint8Array) => void written.push(bytes), patch: () => Promise.reject() }
   const signal = new AbortController().signal
   const read = async function* () {
     yield data(2)
   }
-  const rootHash = await emitVerity([{ length: 8192 }], read, { identity: verityIdentity('a') }, sink, signal)
-  assert.match(rootHash, /^[0-9a-f]{64}$/)
-  assert.equal(Buffer.concat(written).length, 2 * 4096)
+  const tree = await emitVerity([{ length: 8192 }], read, { identity: verityIdentity('a') }, signal)
+  assert.match(tree.rootHash, /^[0-9a-f]{64}$/)
+  assert.equal(Buffer.concat(tree.parts).length, 2 * 4096)
   assert.deepEqual(verityIdentity('a'), verityIdentity('a'))
   assert.notDeepEqual(verityIdentity('a').salt, verityIdentity('b').salt)
   assert.notEqual(verityIdentity('a').uuid, verityIdentity('b').uuid)
@@ -97,18 +95,15 @@ test('blocks whose hashes are known are not read, and the tree is the same', asy
   const treeOf = async (salt: number, changed?: number) => {
     const bytes = data(204)
     if (changed !== undefined) bytes.writeUInt8(255, changed)
-    const written: Uint8Array[] = []
-    const sink = { write: async (part: Uint8Array) => void written.push(part), patch: () => Promise.reject() }
     const read: number[] = []
     const identityOf = { ...identity, salt: Buffer.alloc(32, salt) }
-    const rootHash = await emitVerity(
+    const { rootHash } = await emitVerity(
       stretches,
       async function* ({ offset, length }) {
         read.push(offset)
         yield bytes.subarray(offset, offset + length)
       },
       { identity: identityOf, known },
-      sink,
       signal,
     )
     const plain = verityHasher(identityOf.salt)
