@@ -17,11 +17,11 @@ const GUESTS = ['shop-1', 'shop-2'] as const
 
 const missing = process.getuid?.() !== 0 ? 'root' : findTool('busybox') === undefined ? 'busybox' : undefined
 
-/** The second generation never comes up; the third does not on a guest that says so. All of them write first. */
+/** The second generation never comes up; the third ends at once on a guest that says so. All of them write first. */
 const STARTS = [
   'echo one >>/srv/keep/log',
   'echo migrated >/srv/keep/table; /bin/busybox rm -f /srv/keep/log; exec /bin/busybox sleep 1000000',
-  'echo migrated >/srv/keep/table; /bin/busybox rm -f /srv/keep/log; [ ! -e /srv/keep/broken ] || exec /bin/busybox sleep 1000000',
+  'echo migrated >/srv/keep/table; /bin/busybox rm -f /srv/keep/log; [ ! -e /srv/keep/broken ] || exit 1',
 ]
 const SCHEMAS = ['{reads: [3, 5], writes: 5}', '{reads: [5, 6], writes: 6}', '{reads: [5, 6], writes: 6}']
 
@@ -97,7 +97,7 @@ files: [{path: /bin/busybox, from: ../tools/busybox, mode: 0755}, {path: /srv/st
     await waitFor('no copy is left', async () => !existsSync(own('shop-1').file('before')))
 
     // The first wave serves, the second does not come up: what the first has written since is not dropped unasked.
-    group('30s')
+    group('5m')
     writeFileSync(keep('shop-2', 'broken'), '')
     await must('rollout', 'start', 'shops', '--to', 'g3')
     controller = spawn(process.execPath, [MAIN, 'rollout', 'run', '--history', 'fleet.ndjson'], {
