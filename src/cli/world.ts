@@ -1,5 +1,5 @@
 /** The World: everything a command may touch, built once from the options. */
-import { mkdir, readdir, readFile, readlink, stat } from 'node:fs/promises'
+import { readdir, readFile, readlink, stat } from 'node:fs/promises'
 import { availableParallelism, homedir } from 'node:os'
 import { join, relative, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -95,9 +95,7 @@ export function openWorld(options: WorldOptions, report: Report, signal: AbortSi
   /** What repositories keep lies beside the objects, of which they need none. */
   async function openHome(): Promise<Home> {
     const { openHome: open } = await import('../store/home.ts')
-    const path = options.store ?? storePath()
-    await mkdir(path, { recursive: true, mode: 0o700 })
-    return await open(path)
+    return await open(options.store ?? storePath())
   }
 
   async function openRepository(name: string): Promise<Repository> {

@@ -60,6 +60,7 @@ function prepare(path: string, root: string): void {
         throw new Stage5Error(
           'S5_STORE_VERSION',
           `${path}: expected a store of version ${VERSION}, found version ${version[1]}`,
+          { hint: 'STAGE5_STORE=DIR names another store, which is made when it is missing' },
         )
     }
     mkdirSync(root, { recursive: true, mode: 0o700 })

@@ -21,6 +21,20 @@ test('a missing tool is named with the line that installs it', async () => {
   )
 })
 
+test('a store that cannot be where it is said to be is named', async () => {
+  using project = emptyProject()
+  const path = join(project.directory, 'profiles/shop.yaml/store')
+  for (const words of [
+    ['store', 'stats'],
+    ['plan', 'shop'],
+  ]) {
+    const { code, stderr } = await stage5(project.directory, words, { STAGE5_STORE: path })
+    assert.equal(code, 1, stderr)
+    assert.ok(stderr.includes(path), stderr)
+    assert.match(stderr, /S5_DISK_FAILED/)
+  }
+})
+
 const skip = process.getuid?.() === 0 ? undefined : 'needs root, to mount a small tmpfs'
 
 test('a full disk ends a build without a trace, and the same command works when there is room', {

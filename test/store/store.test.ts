@@ -53,6 +53,7 @@ test('a store of a newer version is refused', async () => {
   await assert.rejects(openStore(directory.path), {
     code: 'S5_STORE_VERSION',
     message: /version 1, found version 2/,
+    hint: /STAGE5_STORE=/,
   })
 })
 

@@ -115,6 +115,9 @@ export async function mendExchange(folder: GuestFolder): Promise<void> {
   await rename(folder.file('before', pair[1] as string), folder.file('data'))
 }
 
+/** Bytes that a copy leaves free. */
+const RESERVE = 67_108_864
+
 /**
  * Looks whether the data of a guest can be copied and put back here. A disk that fills up would stop other guests, too.
  * @throws S5_DISK_FULL, S5_IMAGE_INPUT when the data stands on another file system than the guest's folder
@@ -141,9 +144,9 @@ export async function mustHaveRoom(folder: GuestFolder, signal: AbortSignal): Pr
   throw new Stage5Error(
     'S5_DISK_FULL',
     `${folder.name}: a copy of its data needs ${needed} bytes beside ${RESERVE} that stay free, found ${free}`,
-    { data: { guest: folder.name, needed, free } },
+    {
+      hint: 'make room there; or stage5 rollout start --irreversible: no copy is made, and there is no way back',
+      data: { guest: folder.name, needed, free },
+    },
   )
 }
-
-/** Bytes that a copy leaves free. */
-const RESERVE = 67_108_864
