@@ -5,6 +5,7 @@
  *
  * What unpacks and what writes images is read in when it is needed: a plan needs neither.
  */
+import { setImmediate } from 'node:timers/promises'
 import { type Digest, digestOf, hexOf } from '../base/digest.ts'
 import { stableJson } from '../base/json.ts'
 import { printLock } from '../resolve/lock-text.ts'
@@ -19,12 +20,14 @@ import { allocateIds, wantedIds } from '../stage/ids.ts'
 import type { Stage } from '../stage/stage.ts'
 import { mergeTrees } from '../tree/merge.ts'
 import type { Root } from '../tree/root.ts'
+import { compact } from '../tree/select.ts'
 import type { Unpacked } from '../tree/unpacked.ts'
 import { resolveOrBuild } from './build-missing.ts'
 import { mustKeepLedger, type Settled } from './lock-file.ts'
 import { pinned } from './pin.ts'
 import type { Recipe } from './recipe.ts'
 import { timed } from './timed.ts'
+import type { Unpacking } from './unpack-all.ts'
 import type { World } from './world.ts'
 
 /** profile → lock. Packages of `pins` stay where they still fit, so that a change of the profile changes little. */
@@ -59,10 +62,23 @@ export interface Composed {
 
 /** lock → root: packages are pinned and unpacked into the store, merged, and led through the stages of the pipeline. */
 export async function compose(world: World, recipe: Recipe, unpinned: Lock): Promise<Composed> {
-  const store = await world.store()
-  const { unpackAll } = await import('./unpack-all.ts')
+  const { beginUnpack } = await import('./unpack-all.ts')
   const lock = await pinned(world, unpinned)
-  const packages = await timed(world, 'unpack', () => unpackAll(world, lock))
+  const unpacking = await timed(world, 'unpack', () => beginUnpack(world, lock))
+  try {
+    return await composeOf(world, recipe, lock, unpacking)
+  } finally {
+    await unpacking.durable
+  }
+}
+
+async function composeOf(
+  world: World,
+  recipe: Recipe,
+  lock: Lock,
+  { packages, durable }: Unpacking,
+): Promise<Composed> {
+  const store = await world.store()
   const merged = mergeTrees(
     packages.map(({ tree }) => tree),
     recipe.profile.collisions,
@@ -75,6 +91,7 @@ export async function compose(world: World, recipe: Recipe, unpinned: Lock): Pro
     const known = await store.memo.get(key)
     if (known) return known
     const made = await runStages(world, recipe.stages, { tree: merged, removed: [] }, facts)
+    await durable
     await store.memo.set(key, made)
     return made
   })
@@ -98,12 +115,14 @@ async function runStages(world: World, stages: readonly Stage[], input: Root, fa
   const contents = await world.store()
   let root = input
   for (const stage of stages) {
+    // What waits for the disk goes on meanwhile.
+    await setImmediate()
     world.signal.throwIfAborted()
     root = await timed(world, `stage ${stage.name}`, () =>
       stage.run(root, stage.pick(facts), { contents, signal: world.signal }),
     )
   }
-  return root
+  return { ...root, tree: compact(root.tree.inodes, root.tree.names) }
 }
 
 function factsOf({ profile, stripClasses }: Recipe, lock: Lock, packages: readonly Unpacked[]): Facts {

@@ -1,67 +1,126 @@
 /** lock → packages: every package fetched, checked, unpacked into the store; what was unpacked before is only read. */
+import { setImmediate } from 'node:timers/promises'
 import { type Digest, digestOf } from '../base/digest.ts'
 import { Stage5Error } from '../base/errors.ts'
 import { labelOf } from '../pkg/package.ts'
 import type { Locked, Lock } from '../resolve/lock.ts'
 import { trustDigest, type Trust } from '../repo/package-trust.ts'
 import type { Unpacked } from '../tree/unpacked.ts'
+import type { Pool } from '../host/pool.ts'
 import { ingest, openIngest } from '../jobs/ingest.ts'
+import type { FoundPackage, Store, Transaction } from '../store/store.ts'
 import type { World } from './world.ts'
 
 /** Raise when unpacking the same file gives another tree than before. */
 const READER_VERSION = 1
 const KINDS = { deb: 'deb', semver: 'native', ebuild: 'gentoo' } as const
 
-/** In the order of the lock. */
+/** Packages whose files can be read, some before they are durable. */
+export interface Unpacking {
+  /** In the order of the lock. */
+  readonly packages: readonly Unpacked[]
+  /** Resolves when all is durable: before, nothing may be kept that says so. */
+  readonly durable: Promise<void>
+}
+
+/** In the order of the lock, all of it durable. */
 export async function unpackAll(world: World, lock: Lock): Promise<readonly Unpacked[]> {
+  const { packages, durable } = await beginUnpack(world, lock)
+  await durable
+  return packages
+}
+
+/** What was unpacked before is read while threads unpack the rest; what follows can begin before that is durable. */
+export async function beginUnpack(world: World, lock: Lock): Promise<Unpacking> {
   const store = await world.store()
   const trust = await trustOf(world, lock)
-  const known = await Promise.all(
-    lock.packages.map(async (pkg) => {
-      const found = await store.unpacked(recordKey(pkg))
-      return found && isTrusted(found, trust.get(pkg)) ? found : undefined
-    }),
-  )
-  const missing = lock.packages.filter((_, at) => known[at] === undefined)
-  if (missing.length === 0) return known as readonly Unpacked[]
-
+  const made = new Map<Locked, Unpacked>()
+  const found = new Map<Locked, FoundPackage>()
+  for (const pkg of lock.packages) {
+    const one = store.findUnpacked(recordKey(pkg))
+    if (one && isTrusted(one, trust.get(pkg))) found.set(pkg, one)
+  }
+  const missing = lock.packages.filter((pkg) => !found.has(pkg))
   const bytes = missing.reduce((sum, pkg) => sum + pkg.file.size, 0)
   await using threads = openIngest(bytes, world.threads)
-  await using transaction = store.begin()
-  const made = new Map<Locked, Unpacked>()
-  await Promise.all(
-    missing.map((pkg) =>
-      world.limit(async () => {
-        world.signal.throwIfAborted()
-        const repository = await world.repository(pkg.repo)
-        const file = await repository.fetch(pkg, world.signal)
-        const name = labelOf(pkg)
-        const { version, arch, slot, use, buildId } = pkg
-        const needed = trust.get(pkg)
-        const job = {
-          kind: KINDS[pkg.scheme],
-          file,
-          label: name,
-          expect: { name: pkg.name, version, arch, slot, use, buildId },
-          ...(needed && { trust: needed.trust }),
-        }
-        const unpacked = await ingest(threads, transaction, store, job, world.signal)
-        made.set(pkg, needed ? judgedBy(unpacked, needed) : unpacked)
-        const { length } = unpacked.tree.names
-        world.report({
-          kind: 'package.unpacked',
-          name,
-          entries: length,
-          bytes: pkg.file.size,
-          fromCache: false,
-        })
-      }),
-    ),
-  )
-  await transaction.commit()
+  const lost: Locked[] = []
+  const known = new Map<Locked, Unpacked>()
+  let transaction: Transaction | undefined
+  const into = (): Transaction => (transaction ??= store.begin())
+  try {
+    const begun = Promise.withResolvers<void>()
+    const unpack = async (pkg: Locked): Promise<void> => {
+      const needed = trust.get(pkg)
+      const unpacked = await unpackOne(world, pkg, needed, { threads, into: into(), begun: begun.resolve })
+      made.set(pkg, needed ? judgedBy(unpacked, needed) : unpacked)
+    }
+    const unpacking = Promise.all(missing.map((pkg) => world.limit(() => unpack(pkg))))
+    // Reading trees holds this thread up: the others are given work first.
+    await Promise.race([begun.promise, unpacking])
+    for (const [pkg, { control, tree: read }] of found) {
+      const tree = read()
+      if (tree) known.set(pkg, { tree, control })
+      else lost.push(pkg)
+      if (missing.length > 0) await setImmediate()
+    }
+    await unpacking
+    await Promise.all(lost.map((pkg) => world.limit(() => unpack(pkg))))
+  } catch (error) {
+    await transaction?.[Symbol.asyncDispose]()
+    throw error
+  }
+  const durable = keep(store, transaction, made)
+  // Whoever waits for it is told.
+  durable.catch(() => undefined)
+  return { packages: lock.packages.map((pkg) => (known.get(pkg) ?? made.get(pkg)) as Unpacked), durable }
+}
+
+async function keep(
+  store: Store,
+  transaction: Transaction | undefined,
+  made: ReadonlyMap<Locked, Unpacked>,
+): Promise<void> {
+  await transaction?.commit()
   // All of them in one transaction: each waits for the disk, and leaves a segment that every start has to read.
   await Promise.all([...made].map(([pkg, unpacked]) => store.setUnpacked(recordKey(pkg), unpacked)))
-  return lock.packages.map((pkg, at) => known[at] ?? (made.get(pkg) as Unpacked))
+}
+
+interface Into {
+  readonly threads: Pool | undefined
+  readonly into: Transaction
+  /** Called when the file is there and a thread has been told to unpack it. */
+  readonly begun: () => void
+}
+
+async function unpackOne(
+  world: World,
+  pkg: Locked,
+  needed: Judge | undefined,
+  { threads, into, begun }: Into,
+): Promise<Unpacked> {
+  world.signal.throwIfAborted()
+  const store = await world.store()
+  const repository = await world.repository(pkg.repo)
+  const file = await repository.fetch(pkg, world.signal)
+  const { name, version, arch, slot, use, buildId } = pkg
+  const job = {
+    kind: KINDS[pkg.scheme],
+    file,
+    label: labelOf(pkg),
+    expect: { name, version, arch, slot, use, buildId },
+    ...(needed && { trust: needed.trust }),
+  }
+  const unpacking = ingest(threads, into, store, job, world.signal)
+  begun()
+  const unpacked = await unpacking
+  world.report({
+    kind: 'package.unpacked',
+    name: job.label,
+    entries: unpacked.tree.names.length,
+    bytes: pkg.file.size,
+    fromCache: false,
+  })
+  return unpacked
 }
 
 /**
@@ -100,7 +159,7 @@ function judgedBy(unpacked: Unpacked, { digest }: Judge): Unpacked {
   return { ...unpacked, control: { ...unpacked.control, [JUDGED]: digest } }
 }
 
-function isTrusted({ control }: Unpacked, judge: Judge | undefined): boolean {
+function isTrusted({ control }: FoundPackage, judge: Judge | undefined): boolean {
   return !judge || judge.trust.signatures === 'off' || control[JUDGED] === judge.digest
 }
 

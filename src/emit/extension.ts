@@ -7,7 +7,7 @@ import { Stage5Error } from '../base/errors.ts'
 import { type Json, stableJson } from '../base/json.ts'
 import type { Contents } from '../tree/contents.ts'
 import { withEntries } from '../tree/edit.ts'
-import { selectNames } from '../tree/select.ts'
+import { compact, selectNames } from '../tree/select.ts'
 import { type Inode, lookup, type Tree, type TreePath } from '../tree/tree.ts'
 
 export type ExtensionKind = 'sysext' | 'confext'
@@ -87,10 +87,11 @@ export async function extensionTree(
   const directory = { type: 'dir', mode: 0o755, uid: 0, gid: 0, mtime: date } as const
   const owner = `stage:${kind}`
   const parents = parentsOf(path).filter((parent) => !lookup(tree, parent))
-  return withEntries(tree, [
+  const { inodes, names } = withEntries(tree, [
     ...parents.map((parent) => ({ path: parent, owner, inode: { ...directory } })),
     { path, owner, inode },
   ])
+  return compact(inodes, names)
 }
 
 function parentsOf(path: TreePath): TreePath[] {

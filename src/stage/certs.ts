@@ -1,7 +1,8 @@
 /** Certificates as programs look for them: one bundle, and links by subject hash. */
 import { Stage5Error } from '../base/errors.ts'
+import { namesBelow } from '../tree/below.ts'
 import { follow } from '../tree/resolve-path.ts'
-import { baseOf, type Entry, lookup, type Tree } from '../tree/tree.ts'
+import { baseOf, comparePaths, type Entry, lookup, type Tree } from '../tree/tree.ts'
 import { asJson, byteText, maker, placed, rawBytes, withTree } from './generated.ts'
 import { certificatesOf, subjectHash } from './subject-hash.ts'
 import type { Stage } from './stage.ts'
@@ -61,9 +62,10 @@ function trusted(tree: Tree, configuration: string): string[] {
       .filter((line) => line.startsWith('!'))
       .map((line) => SOURCES[0] + line.slice(1).trim()),
   )
-  return tree.names
-    .filter(({ path }) => path.endsWith('.crt') && SOURCES.some((source) => path.startsWith(source)))
+  return SOURCES.toSorted(comparePaths)
+    .flatMap((source) => namesBelow(tree, source.slice(0, -1)))
     .map(({ path }) => path)
+    .filter((path) => path.endsWith('.crt'))
     .filter((path) => !distrusted.has(path) && lookup(tree, path)?.inode.type !== 'dir')
 }
 

@@ -5,6 +5,7 @@
 import { Stage5Error } from '../base/errors.ts'
 import { parseAssignments } from '../format/assignments.ts'
 import { compareEbuildVersions, isEbuildVersion } from '../pkg/ebuild-version.ts'
+import { namesIn } from '../tree/below.ts'
 import type { Contents } from '../tree/contents.ts'
 import { follow } from '../tree/resolve-path.ts'
 import { baseOf, type Entry, lookup, type Tree } from '../tree/tree.ts'
@@ -134,10 +135,8 @@ function isEnvFile(name: string): boolean {
 
 /** Files (or links to files) right in a directory, by name. */
 function filesOf(tree: Tree, directory: string): string[] {
-  const prefix = `${directory}/`
-  return tree.names
+  return namesIn(tree, directory)
     .map(({ path }) => path)
-    .filter((path) => path.startsWith(prefix) && !path.slice(prefix.length).includes('/'))
     .filter((path) => follow(tree, path)?.inode.type === 'file')
     .sort()
 }

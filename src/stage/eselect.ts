@@ -1,13 +1,14 @@
 /** Links that packages of Gentoo leave to a choice: /bin/sh, PHP's SAPIs, and what python-exec stands for where it is not kept. */
 import { compileGlobs } from '../base/glob.ts'
 import { compareEbuildVersions } from '../pkg/ebuild-version.ts'
+import { namesBelow } from '../tree/below.ts'
 import { follow } from '../tree/resolve-path.ts'
 import { baseOf, type Entry, entriesOf, lookup, type Tree } from '../tree/tree.ts'
 import { asJson, landing, type Maker, maker, placed, withTree } from './generated.ts'
 import { phpLinks } from './php-links.ts'
 import type { Stage } from './stage.ts'
 
-const SCRIPTS = 'usr/lib/python-exec/'
+const SCRIPTS = 'usr/lib/python-exec'
 const WRAPPER = /(?:^|\/)python-exec2(?:c)?$/
 
 interface Params {
@@ -57,8 +58,8 @@ function pythons(tree: Tree, make: Maker, stays: (path: string) => boolean): Ent
     return real !== undefined && stays(real.path)
   }
   const newest = new Map<string, { version: string; path: string }>()
-  for (const { path } of tree.names) {
-    const found = path.startsWith(SCRIPTS) && /^python([0-9.]+)\/([^/]+)$/.exec(path.slice(SCRIPTS.length))
+  for (const { path } of namesBelow(tree, SCRIPTS)) {
+    const found = /^\/python([0-9.]+)\/([^/]+)$/.exec(path.slice(SCRIPTS.length))
     if (!found) continue
     const [, version = '', name = ''] = found
     if (!follow(tree, `usr/bin/python${version}`)) continue

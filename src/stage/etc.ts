@@ -1,8 +1,9 @@
 /** What every guest's /etc has, and what no image may carry from one machine to another. */
 import { Stage5Error } from '../base/errors.ts'
+import { entriesBelow } from '../tree/below.ts'
 import { withoutPaths } from '../tree/edit.ts'
 import { follow } from '../tree/resolve-path.ts'
-import { type Entry, entriesOf, type Tree } from '../tree/tree.ts'
+import { type Entry, type Tree } from '../tree/tree.ts'
 import { PROFILE_OWNER } from './files.ts'
 import { asJson, maker, type Maker, missing, placed, removal, withTree } from './generated.ts'
 import type { Stage } from './stage.ts'
@@ -17,6 +18,7 @@ interface Params {
 /** Identities and caches of one machine; the profile's own files are kept. @see systemd, BUILDING_IMAGES */
 const RESET =
   /^(?:etc\/(?:machine-id|machine-info|hostname|resolv\.conf|ssh\/ssh_host_[a-z0-9]+_key(?:\.pub)?|pki\/ca-trust\/extracted\/java\/cacerts)|var\/lib\/systemd\/(?:random-seed|credential\.secret|catalog\/database)|var\/lib\/dbus\/machine-id|loader\/random-seed|var\/cache\/ldconfig\/aux-cache)$/
+const RESET_BELOW = ['etc', 'loader', 'var']
 
 const HOSTS = '127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n'
 
@@ -44,7 +46,7 @@ export const etc: Stage = {
   async run(input, params, { contents }) {
     const { hostname, timezone, network, date } = params as unknown as Params
     const make = maker('etc', date, contents)
-    const gone = [...entriesOf(input.tree)].filter(
+    const gone = RESET_BELOW.flatMap((top) => entriesBelow(input.tree, top)).filter(
       ({ path, owner }) => RESET.test(path) && owner !== PROFILE_OWNER,
     )
     const tree = withoutPaths(

@@ -5,7 +5,16 @@ import type { Contents } from '../tree/contents.ts'
 import { withEntries } from '../tree/edit.ts'
 import { resolvePath } from '../tree/resolve-path.ts'
 import type { Removed, Root } from '../tree/root.ts'
-import { type Entry, joinPath, lookup, type Meta, parentOf, type Tree, type TreePath } from '../tree/tree.ts'
+import {
+  type Entry,
+  indexOf,
+  joinPath,
+  lookup,
+  type Meta,
+  parentOf,
+  type Tree,
+  type TreePath,
+} from '../tree/tree.ts'
 
 /** Facts as the JSON that memo keys are made of. */
 export function asJson(value: unknown): Json {
@@ -128,7 +137,7 @@ function misplaced({ path, owner, inode }: Entry, why: string): Stage5Error {
 }
 
 function hasChildren(tree: Tree, path: TreePath): boolean {
-  return tree.names.some((name) => name.path.startsWith(`${path}/`))
+  return tree.names[indexOf(tree, path) + 1]?.path.startsWith(`${path}/`) === true
 }
 
 /** Directories that the base systems of distributions have and packages rely on; only missing ones are made. */

@@ -2,6 +2,7 @@
 import { Stage5Error } from '../base/errors.ts'
 import type { IdLedger } from '../resolve/lock.ts'
 import type { GroupSpec, UserSpec } from '../resolve/profile.ts'
+import { namesIn } from '../tree/below.ts'
 import type { Contents } from '../tree/contents.ts'
 import { follow } from '../tree/resolve-path.ts'
 import { baseOf, type Tree } from '../tree/tree.ts'
@@ -185,10 +186,8 @@ async function addSysusers(
 /** By base name, those of /etc instead of those of /usr/lib, merged or not; a link to /dev/null masks. */
 function sysusersFiles(tree: Tree): string[] {
   const byName = new Map<string, string>()
-  for (const folder of ['lib/sysusers.d/', 'usr/lib/sysusers.d/', 'etc/sysusers.d/'])
-    for (const { path } of tree.names)
-      if (path.startsWith(folder) && path.endsWith('.conf') && !path.slice(folder.length).includes('/'))
-        byName.set(baseOf(path), path)
+  for (const folder of ['lib/sysusers.d', 'usr/lib/sysusers.d', 'etc/sysusers.d'])
+    for (const { path } of namesIn(tree, folder)) if (path.endsWith('.conf')) byName.set(baseOf(path), path)
   return [...byName.keys()].sort().map((name) => byName.get(name) as string)
 }
 

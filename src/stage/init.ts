@@ -4,10 +4,11 @@
  */
 import { nearest } from '../base/near.ts'
 import { Stage5Error } from '../base/errors.ts'
+import { entriesBelow, namesIn } from '../tree/below.ts'
 import type { Contents } from '../tree/contents.ts'
 import { withoutPaths } from '../tree/edit.ts'
 import { follow } from '../tree/resolve-path.ts'
-import { baseOf, type Entry, entriesOf, lookup, type Tree } from '../tree/tree.ts'
+import { baseOf, type Entry, lookup, type Tree } from '../tree/tree.ts'
 import { asJson, byteText, type Maker, maker, placed, rawBytes, removal, withTree } from './generated.ts'
 import { hasOpenrc, readyEntries } from './ready.ts'
 import type { Stage } from './stage.ts'
@@ -82,10 +83,7 @@ const NONE: Change = { gone: [], made: [] }
 function inside(tree: Tree, directory: string): Entry[] {
   const real = follow(tree, directory)?.path
   if (real === undefined || real === '') return []
-  const prefix = `${real}/`
-  return tree.names
-    .filter(({ path }) => path.startsWith(prefix) && !path.slice(prefix.length).includes('/'))
-    .map(({ path }) => lookup(tree, path) as Entry)
+  return namesIn(tree, real).map(({ path }) => lookup(tree, path) as Entry)
 }
 
 async function textAt(tree: Tree, path: string, contents: Contents): Promise<string | undefined> {
@@ -171,9 +169,8 @@ async function presetText(tree: Tree, contents: Contents): Promise<string> {
 
 /** Links that enabled a unit. */
 function linksTo(tree: Tree, name: string): Entry[] {
-  return [...entriesOf(tree)].filter(
-    ({ path, inode }) =>
-      path.startsWith(`${SYSTEM}/`) && inode.type === 'symlink' && baseOf(inode.target) === fileOfUnit(name),
+  return entriesBelow(tree, SYSTEM).filter(
+    ({ inode }) => inode.type === 'symlink' && baseOf(inode.target) === fileOfUnit(name),
   )
 }
 
@@ -194,11 +191,10 @@ function openrcLevels(tree: Tree, wanted: Params['runlevels'], make: Maker): Cha
     })
   const made = new Map<string, Entry>()
   const gone: Entry[] = []
-  const shipped = 'usr/share/openrc/runlevels/'
+  const shipped = 'usr/share/openrc/runlevels'
   if (!lookup(tree, 'etc/runlevels'))
-    for (const { path, inode } of entriesOf(tree)) {
-      if (!path.startsWith(shipped)) continue
-      const to = `etc/runlevels/${path.slice(shipped.length)}`
+    for (const { path, inode } of entriesBelow(tree, shipped)) {
+      const to = `etc/runlevels${path.slice(shipped.length)}`
       made.set(to, { path: to, owner: 'stage:init', inode: { ...inode } })
     }
   const scripts = inside(tree, 'etc/init.d').map(({ path }) => baseOf(path))

@@ -1,5 +1,6 @@
 /** What ldconfig would do: symlinks by soname where they are missing, and /etc/ld.so.cache. */
 import { compareLibraryNames, type LdCacheEntry, ldCacheFlags, writeLdCache } from '../format/ldcache.ts'
+import { namesIn } from '../tree/below.ts'
 import { withEntries } from '../tree/edit.ts'
 import { follow } from '../tree/resolve-path.ts'
 import {
@@ -101,10 +102,8 @@ async function searchDirectories(
     plain.push({ written, path: found.path })
   }
   const hwcaps = plain.flatMap(({ written, path }) => {
-    const prefix = `${joinPath(path, 'glibc-hwcaps')}/`
-    return tree.names
-      .filter((name) => name.path.startsWith(prefix) && !name.path.slice(prefix.length).includes('/'))
-      .filter((name) => lookup(tree, name.path)?.inode.type === 'dir')
+    return namesIn(tree, joinPath(path, 'glibc-hwcaps'))
+      .filter((name) => tree.inodes[name.inode]?.type === 'dir')
       .map((name) => ({
         written: `${written}/glibc-hwcaps/${baseOf(name.path)}`,
         path: name.path,

@@ -3,10 +3,11 @@ import { bufferOf } from '../base/bytes.ts'
 import type { Digest } from '../base/digest.ts'
 import { compileGlobs } from '../base/glob.ts'
 import { type Elf, isElf, parseElf } from '../format/elf.ts'
+import { namesIn } from '../tree/below.ts'
 import { type Contents, headOf } from '../tree/contents.ts'
 import { follow } from '../tree/resolve-path.ts'
 import { factsOfFiles } from './known-facts.ts'
-import { baseOf, type Entry, entriesOf, type FileInode, type Tree, type TreePath } from '../tree/tree.ts'
+import { baseOf, type Entry, type FileInode, type Tree, type TreePath } from '../tree/tree.ts'
 
 /** Symbols of a program that starts or ends threads, or walks its own stack: glibc then opens libgcc_s by itself. */
 const THREADS = ['pthread_create', 'pthread_cancel', 'pthread_exit', 'thrd_create', 'backtrace']
@@ -78,10 +79,8 @@ function included(tree: Tree, pattern: string): readonly string[] {
   const directory = follow(tree, pattern.slice(0, pattern.length - name.length))
   if (directory?.inode.type !== 'dir') return []
   const globs = compileGlobs([name])
-  const prefix = directory.path === '' ? '' : `${directory.path}/`
-  return tree.names
+  return namesIn(tree, directory.path)
     .map(({ path }) => path)
-    .filter((path) => path.startsWith(prefix) && path !== '' && !path.slice(prefix.length).includes('/'))
     .filter((path) => globs.matches(path) && (name.startsWith('.') || !baseOf(path).startsWith('.')))
     .map((path) => `/${path}`)
     .sort()
@@ -103,11 +102,12 @@ export function compiledInDirectories(loader: Uint8Array): readonly string[] {
 
 /** Loaders of glibc in a tree (`ld-linux-x86-64.so.2`, `ld64.so.1`…), symlinks left aside. */
 export function loadersOf(tree: Tree): readonly { readonly path: TreePath; readonly inode: FileInode }[] {
-  return [...entriesOf(tree)].flatMap(({ path, inode }) =>
-    inode.type === 'file' &&
-    path.startsWith('ld', path.lastIndexOf('/') + 1) &&
-    /^ld(?:-linux[^/]*|64|-[0-9.]+)?\.so(?:\.[0-9]+)?$/.test(baseOf(path))
-      ? [{ path, inode }]
-      : [],
-  )
+  const found: { readonly path: TreePath; readonly inode: FileInode }[] = []
+  for (const { path, inode: number } of tree.names) {
+    if (!path.startsWith('ld', path.lastIndexOf('/') + 1)) continue
+    const inode = tree.inodes[number]
+    if (inode?.type === 'file' && /^ld(?:-linux[^/]*|64|-[0-9.]+)?\.so(?:\.[0-9]+)?$/.test(baseOf(path)))
+      found.push({ path, inode })
+  }
+  return found
 }

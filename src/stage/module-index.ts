@@ -2,8 +2,9 @@
 import { digestOf } from '../base/digest.ts'
 import { Stage5Error } from '../base/errors.ts'
 import { type BuiltinInfo, type Modinfo, parseBuiltinModinfo, parseModinfo } from '../format/modinfo.ts'
+import { entriesBelow, namesIn } from '../tree/below.ts'
 import type { Contents } from '../tree/contents.ts'
-import { baseOf, type Entry, entriesOf, lookup, parentOf, type Tree, type TreePath } from '../tree/tree.ts'
+import { baseOf, type Entry, lookup, type Tree, type TreePath } from '../tree/tree.ts'
 import { remembered } from './known-facts.ts'
 
 export interface ModuleFact {
@@ -34,14 +35,13 @@ export interface ModuleIndex {
 /** Raise when the same modules say something else than before. */
 const MODULE_FACTS = 'kernel modules 1'
 
-const PARENTS: readonly TreePath[] = ['usr/lib/modules', 'lib/modules']
+const PARENTS: readonly TreePath[] = ['lib/modules', 'usr/lib/modules']
 
 /** Directories `…/modules/RELEASE` of a tree, by release. */
 export function moduleDirectories(tree: Tree): ReadonlyMap<string, TreePath> {
   const found = new Map<string, TreePath>()
-  for (const { path, inode } of entriesOf(tree))
-    if (inode.type === 'dir' && PARENTS.some((parent) => path.startsWith(parent)))
-      if (PARENTS.includes(parentOf(path)) && !found.has(baseOf(path))) found.set(baseOf(path), path)
+  for (const { path, inode } of PARENTS.flatMap((parent) => namesIn(tree, parent)))
+    if (tree.inodes[inode]?.type === 'dir' && !found.has(baseOf(path))) found.set(baseOf(path), path)
   return found
 }
 
@@ -61,10 +61,8 @@ export async function moduleFiles(
   const order = new Map<string, number>()
   const lines = await textLines(tree, contents, `${directory}/modules.order`)
   for (const [at, line] of lines.entries()) order.set(`${directory}/${line}`, at)
-  const below = `${directory}/`
-  const files = [...entriesOf(tree)].filter(
-    ({ path, inode }) =>
-      path.startsWith(below) && inode.type === 'file' && /\.ko(\.(xz|zst|gz))?$/.test(path),
+  const files = entriesBelow(tree, directory).filter(
+    ({ path, inode }) => inode.type === 'file' && /\.ko(\.(xz|zst|gz))?$/.test(path),
   )
   const rank = ({ path }: Entry): number => order.get(path) ?? lines.length
   return files.toSorted((a, b) => rank(a) - rank(b))

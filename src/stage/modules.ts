@@ -3,11 +3,11 @@ import { Stage5Error } from '../base/errors.ts'
 import { compileGlobs } from '../base/glob.ts'
 import { nearest } from '../base/near.ts'
 import type { Profile } from '../resolve/profile.ts'
+import { entriesBelow, namesBelow } from '../tree/below.ts'
 import type { Contents } from '../tree/contents.ts'
-import { withEntries } from '../tree/edit.ts'
+import { withEntries, withoutPaths } from '../tree/edit.ts'
 import type { Removed, Root } from '../tree/root.ts'
-import { selectNames } from '../tree/select.ts'
-import { type Entry, entriesOf, lookup, type Tree, type TreePath } from '../tree/tree.ts'
+import { type Entry, lookup, parentOf, type Tree, type TreePath } from '../tree/tree.ts'
 import { depmodFiles } from './depmod.ts'
 import { asJson, maker, removal, withTree } from './generated.ts'
 import {
@@ -215,7 +215,7 @@ export const modules: Stage = {
     for (const [release, directory] of moduleDirectories(input.tree))
       root = wanted
         ? await keepClosure(root, { release, directory, names, date }, world)
-        : without(root, (path) => path === directory || path.startsWith(`${directory}/`))
+        : without(root, directory, () => true)
     return root
   },
 }
@@ -235,7 +235,7 @@ async function keepClosure(root: Root, wanted: Release, world: StageWorld): Prom
   complain(index, wanted, missing)
   const kept = new Set(order)
   const files = new Set((await moduleFiles(root.tree, world.contents, directory)).map(({ path }) => path))
-  const smaller = without(root, (path) => files.has(path) && !kept.has(path))
+  const smaller = without(root, directory, (path) => files.has(path) && !kept.has(path))
   const small = { ...index, modules: new Map([...index.modules].filter(([, { path }]) => kept.has(path))) }
   const made = new Map(depmodFiles(small))
   if (lookup(root.tree, `${directory}/modules.order`)) {
@@ -264,17 +264,26 @@ function complain(index: ModuleIndex, { release, names }: Release, missing: read
   })
 }
 
-/** The root without these names and without the directories that this leaves empty. */
-function without(root: Root, goes: (path: TreePath) => boolean): Root {
+/** The root without those names below a directory that go, and without the directories that this leaves empty. */
+function without(root: Root, directory: TreePath, goes: (path: TreePath) => boolean): Root {
   const removed: Removed[] = []
+  const paths: TreePath[] = []
+  const kept = new Set<TreePath>()
   const emptied = new Set<TreePath>()
-  for (const entry of entriesOf(root.tree)) {
+  // What a directory holds comes before it.
+  for (const entry of entriesBelow(root.tree, directory).toReversed()) {
     const { path, inode } = entry
-    if (!goes(path)) continue
-    if (inode.type !== 'dir') removed.push(removal(entry, 'kernel-modules'))
-    for (let slash = path.lastIndexOf('/'); slash > 0; slash = path.lastIndexOf('/', slash - 1))
-      emptied.add(path.slice(0, slash))
+    const isDirectory = inode.type === 'dir'
+    const stays = isDirectory && kept.has(path) ? true : !goes(path) && !(isDirectory && emptied.has(path))
+    const parents = stays ? kept : emptied
+    parents.add(parentOf(path))
+    if (stays) continue
+    paths.push(path)
+    if (!isDirectory) removed.push(removal(entry, 'kernel-modules'))
   }
-  const tree = selectNames(root.tree, ({ path }) => !goes(path) && !emptied.has(path))
-  return withTree(root, tree, removed)
+  for (let top = directory; top !== '' && (paths.length > 0 || goes(top)); top = parentOf(top)) {
+    if (namesBelow(root.tree, top).length > paths.length) break
+    paths.push(top)
+  }
+  return withTree(root, withoutPaths(root.tree, paths), removed.toReversed())
 }

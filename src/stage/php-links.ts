@@ -1,5 +1,6 @@
 /** Links that `eselect php` would make: the newest slot of PHP that has a SAPI stands behind the usual name of that SAPI. */
 import { compareEbuildVersions } from '../pkg/ebuild-version.ts'
+import { namesBelow } from '../tree/below.ts'
 import { type Entry, lookup, type Tree } from '../tree/tree.ts'
 import { landing, type Maker } from './generated.ts'
 
@@ -25,7 +26,7 @@ interface Found {
 /** Names that something has already are left alone. */
 export async function phpLinks(tree: Tree, make: Maker): Promise<Entry[]> {
   const newest = new Map<string, Found>()
-  for (const { path } of tree.names) {
+  for (const { path } of namesBelow(tree, 'usr')) {
     const [, library = '', slot = '', folder, name = ''] = SLOTTED.exec(path) ?? []
     const sapi =
       folder === 'bin' && Object.hasOwn(PROGRAMS, name)

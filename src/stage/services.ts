@@ -2,6 +2,7 @@
 import { Stage5Error } from '../base/errors.ts'
 import type { IdLedger } from '../resolve/lock.ts'
 import type { ConfigSpec, DataArea, ServiceSpec } from '../resolve/profile.ts'
+import { namesIn } from '../tree/below.ts'
 import { follow } from '../tree/resolve-path.ts'
 import { type Entry, lookup, type Tree } from '../tree/tree.ts'
 import { bootScript, DHCP_SCRIPT, inittab, serviceScript, STOP_SCRIPT } from './boot-scripts.ts'
@@ -134,8 +135,5 @@ function otherInit(tree: Tree): Entry | undefined {
 }
 
 function folder(tree: Tree, path: string, ending: string): string[] {
-  return tree.names
-    .filter((name) => name.path.startsWith(`${path}/`) && name.path.endsWith(ending))
-    .map((name) => name.path)
-    .filter((name) => !name.slice(path.length + 1).includes('/'))
+  return namesIn(tree, path).flatMap((name) => (name.path.endsWith(ending) ? [name.path] : []))
 }

@@ -50,12 +50,18 @@ export function putUnpacked(records: RecordAccess, key: Digest, { tree, control 
   records.put('unpacked', keyOf(key), Buffer.from(JSON.stringify(record)))
 }
 
-export function getUnpacked(records: RecordAccess, key: Digest): Unpacked | undefined {
+/** What a package was unpacked to, of which the tree is read when it is asked for. */
+export interface FoundPackage {
+  readonly control: Unpacked['control']
+  /** @returns undefined when it is not all here any more */
+  readonly tree: () => Tree | undefined
+}
+
+export function findUnpacked(records: RecordAccess, key: Digest): FoundPackage | undefined {
   const bytes = records.get('unpacked', keyOf(key))
   if (bytes === undefined) return undefined
-  const record = JSON.parse(bytes.toString()) as UnpackedRecord
-  const tree = getTree(records, record.tree)
-  return tree && { tree, control: record.control }
+  const { tree, control } = JSON.parse(bytes.toString()) as UnpackedRecord
+  return { control, tree: () => getTree(records, tree) }
 }
 
 interface RootRecord {

@@ -24,11 +24,12 @@ import { encodeTree, treeDigest } from '../tree/text.ts'
 import type { FileInode, Tree } from '../tree/tree.ts'
 import type { Unpacked } from '../tree/unpacked.ts'
 import { createBatch } from './batch.ts'
-import { openCatalog, type Place } from './catalog.ts'
+import { openCatalog, type Part, type Place } from './catalog.ts'
 import { type Collected, type CollectOptions, collectSegments, sweepStaging } from './collect.ts'
 import { type Home, type HomeOptions, openHome } from './home.ts'
 import { type Links, openLinks } from './links.ts'
 import * as records from './records.ts'
+import type { FoundPackage } from './records.ts'
 import { openRefs } from './refs.ts'
 import { beginTransaction, type RecordTransaction, type Transaction } from './transaction.ts'
 import { type Problem, verifySegments } from './verify.ts'
@@ -36,6 +37,7 @@ import { type Problem, verifySegments } from './verify.ts'
 export { bodiesIn, type Staged, type StagedBodies } from './bodies.ts'
 export { openReader, type Place, type Reader } from './catalog.ts'
 export type { Collected, CollectOptions } from './collect.ts'
+export type { FoundPackage } from './records.ts'
 export type { Transaction } from './transaction.ts'
 export type { Problem } from './verify.ts'
 
@@ -87,6 +89,7 @@ export interface Store extends Contents, AsyncDisposable {
   readonly blocks: BlockStore
   /** What a package was unpacked to; undefined when that is not known or not all here any more. */
   unpacked(key: Digest): Promise<Unpacked | undefined>
+  findUnpacked(key: Digest): FoundPackage | undefined
   /** Durable when it resolves. The contents must be committed or written before. */
   setUnpacked(key: Digest, value: Unpacked): Promise<void>
   /** @returns `treeDigest(tree)` */
@@ -131,7 +134,7 @@ export async function openStore(path: string, options: StoreOptions = {}): Promi
   const disk = options.disk ?? realDisk
   const home = options.home ?? (await openHome(path, options))
   const { root, lock } = home
-  const live = new Set<Transaction>()
+  const live = new Set<RecordTransaction>()
   let isCollecting = false
   const catalog = openCatalog(root, disk)
   const batch = createBatch(begin)
@@ -153,8 +156,15 @@ export async function openStore(path: string, options: StoreOptions = {}): Promi
     return transaction
   }
 
-  function readSync(content: Digest): Uint8Array {
-    return batch.peek('object', content.slice(7)) ?? catalog.readSync(content)
+  function readSync(content: Digest, part?: Part): Uint8Array {
+    const waiting = batch.peek('object', content.slice(7))
+    if (waiting) return partOf(content, waiting, part)
+    if (!catalog.has(content))
+      for (const transaction of live) {
+        const bytes = transaction.read(content, part)
+        if (bytes) return bytes
+      }
+    return catalog.readSync(content, part)
   }
 
   let isOpen = true
@@ -163,15 +173,9 @@ export async function openStore(path: string, options: StoreOptions = {}): Promi
     downloads: home.downloads,
     has: access.has,
     locate: catalog.locate,
-    readSync,
+    readSync: (content) => readSync(content),
     read: async (content) => readSync(content),
-    readPart: async (content, offset, length) => {
-      const waiting = batch.peek('object', content.slice(7))
-      if (!waiting) return catalog.readSync(content, { offset, length })
-      if (offset + length > waiting.length)
-        throw new Stage5Error('S5_STORE_DAMAGED', `object ${content} is cut short`)
-      return waiting.subarray(offset, offset + length)
-    },
+    readPart: async (content, offset, length) => readSync(content, { offset, length }),
     write: async (bytes) => {
       const content = digestOf(bytes)
       access.put('object', content.slice(7), bytes)
@@ -198,7 +202,12 @@ export async function openStore(path: string, options: StoreOptions = {}): Promi
       put: (key, bytes) => access.put('block', records.keyOfText(key), bytes),
       flush: batch.flush,
     },
-    unpacked: async (key) => records.getUnpacked(access, key),
+    unpacked: async (key) => {
+      const found = records.findUnpacked(access, key)
+      const tree = found?.tree()
+      return found && tree && { tree, control: found.control }
+    },
+    findUnpacked: (key) => records.findUnpacked(access, key),
     setUnpacked: async (key, value) => {
       records.putUnpacked(access, key, value)
       await batch.flush()
@@ -279,4 +288,11 @@ export async function openStore(path: string, options: StoreOptions = {}): Promi
     }
     return { segments: catalog.segments().good.length, ...count }
   }
+}
+
+function partOf(content: Digest, bytes: Uint8Array, part?: Part): Uint8Array {
+  if (!part) return bytes
+  const end = part.offset + part.length
+  if (end > bytes.length) throw new Stage5Error('S5_STORE_DAMAGED', `object ${content} is cut short`)
+  return bytes.subarray(part.offset, end)
 }

@@ -6,11 +6,11 @@ import { closeSync, rmSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { crc32 } from 'node:zlib'
 import type { Digest } from '../base/digest.ts'
-import { type Disk, diskError, writeAll } from '../host/disk.ts'
+import { type Disk, diskError, readAll, writeAll } from '../host/disk.ts'
 import type { Bodies } from '../tree/bodies.ts'
 import { uniqueName } from '../host/temp.ts'
 import { bodiesIn, PACKED_MAX, type Staged } from './bodies.ts'
-import type { Catalog } from './catalog.ts'
+import type { Catalog, Part } from './catalog.ts'
 import { createPack, type Pack } from './pack.ts'
 import {
   decodeIndex,
@@ -45,6 +45,8 @@ export interface RecordTransaction extends Transaction {
   peek(kind: Kind, key: string): Buffer | undefined
   /** A payload that lies in this directory already. */
   place(entry: Entry): void
+  /** Bytes of an object that `add` was told of, before `commit` is done. */
+  read(content: Digest, part?: Part): Buffer | undefined
   readonly bytes: number
 }
 
@@ -60,10 +62,12 @@ export function beginTransaction(
   const records = new Map<string, Entry>()
   /** Large objects have files of their own; until those are published they are read from here. */
   const held = new Map<string, Buffer>()
-  const contents = new Set<Digest>()
+  const contents = new Map<Digest, Staged>()
   const own = bodiesIn(directory, (content) => contents.has(content) || catalog.has(content), disk)
   let pack: Pack | undefined
   let bytes = 0
+  /** Where the files lie: `directory`, until they are published. */
+  let folder = directory
   let state: 'open' | 'committing' | 'done' = 'open'
 
   function step<T>(work: () => T): T {
@@ -95,13 +99,14 @@ export function beginTransaction(
   }
 
   function add(list: readonly Staged[]): void {
-    for (const { content, file, offset, size } of list) {
+    for (const staged of list) {
+      const { content, file, offset, size } = staged
       if (contents.has(content)) {
         // Two threads brought the same bytes. What lies in a pack stays there, unnamed.
         if (!file.endsWith('.pack')) remove(join(directory, file))
         continue
       }
-      contents.add(content)
+      contents.set(content, staged)
       entries.push({ kind: 'object', key: content.slice(7), file, offset, size, sum: 0 })
     }
   }
@@ -128,6 +133,7 @@ export function beginTransaction(
     const segments = join(root, 'segments')
     const segment = join(segments, name)
     disk.rename(directory, segment)
+    folder = segment
     try {
       await disk.sync(segments, 'file')
     } catch (error) {
@@ -176,6 +182,21 @@ export function beginTransaction(
       return entry && step(() => (pack as Pack).read(entry.offset, entry.size))
     },
     place: (entry) => void entries.push(entry),
+    read: (content, part) => {
+      const staged = contents.get(content)
+      if (!staged) return undefined
+      const { offset, length } = part ?? { offset: 0, length: staged.size }
+      if (offset + length > staged.size) return undefined
+      const bytes = Buffer.allocUnsafeSlow(length)
+      return step(() => {
+        const fd = disk.open(join(folder, staged.file), 'read')
+        try {
+          return readAll(disk, fd, bytes, length, staged.offset + offset) ? bytes : undefined
+        } finally {
+          closeSync(fd)
+        }
+      })
+    },
     commit: async () => {
       if (state !== 'open') throw new RangeError('this transaction has ended')
       state = 'committing'

@@ -13,8 +13,8 @@ import {
 
 /**
  * The tree with these entries added; one with a path that exists replaces what stands there. Missing parents are made.
- * A directory that replaces a directory keeps what is below it. Equal to `treeOf([...entriesOf(tree), ...entries])`, in
- * time that hardly depends on the size of the tree.
+ * A directory that replaces a directory keeps what is below it. Equal to `treeOf([...entriesOf(tree), ...entries])` but for
+ * the numbers of inodes: new ones come last, so that all other names stay as they are.
  */
 export function withEntries(tree: Tree, entries: Iterable<Entry>): Tree {
   const added = new Map<TreePath, Entry>()
@@ -22,34 +22,27 @@ export function withEntries(tree: Tree, entries: Iterable<Entry>): Tree {
   addParents(added, (path) => indexOf(tree, path) >= 0)
   const sorted = [...added.values()].sort((a, b) => comparePaths(a.path, b.path))
 
+  const shared = new Set(sorted.map(({ inode }) => inode))
   const numbers = new Map<Inode, number>()
-  const inodes: Inode[] = []
-  const names: Name[] = []
-  /** By old number; directories have one name each. */
-  const renumbered = new Int32Array(tree.inodes.length).fill(-1)
-  const put = ({ path, owner, inode }: Entry): void => {
+  for (const [number, inode] of tree.inodes.entries())
+    if (inode.type !== 'dir' && shared.has(inode)) numbers.set(inode, number)
+  const inodes = [...tree.inodes]
+  const names: Name[][] = []
+  const replaced = new Set<number>()
+  let at = 0
+  for (const { path, owner, inode } of sorted) {
+    const { start, end } = placeOf(tree, path)
+    if (end > start) replaced.add((tree.names[start] as Name).inode)
     let number = inode.type === 'dir' ? undefined : numbers.get(inode)
     number ??= inodes.push(inode) - 1
     numbers.set(inode, number)
-    names.push({ path, owner, inode: number })
+    names.push(tree.names.slice(at, start), [{ path, owner, inode: number }])
+    at = end
   }
-  const shared = new Set(sorted.map(({ inode }) => inode))
-  const keep = (name: Name): void => {
-    const inode = tree.inodes[name.inode] as Inode
-    if (shared.has(inode)) return put({ ...name, inode })
-    let number = renumbered[name.inode] as number
-    if (number < 0) renumbered[name.inode] = number = inodes.push(inode) - 1
-    names.push(number === name.inode ? name : { path: name.path, owner: name.owner, inode: number })
-  }
-  let at = 0
-  for (const entry of sorted) {
-    const place = placeOf(tree, entry.path)
-    while (at < place.start) keep(tree.names[at++] as Name)
-    put(entry)
-    at = place.end
-  }
-  while (at < tree.names.length) keep(tree.names[at++] as Name)
-  return { inodes, names }
+  names.push(tree.names.slice(at))
+  const all = names.flat()
+  if (replaced.size > 0) for (const { inode } of all) replaced.delete(inode)
+  return replaced.size > 0 ? compact(inodes, all) : { inodes, names: all }
 }
 
 /** Which names an entry of this path takes the place of: one or none, from `start` to before `end`. */

@@ -28,7 +28,7 @@ function isBeside(path: TreePath, other: TreePath | undefined): boolean {
   )
 }
 
-/** Renumber inodes in order of first use and drop the unused ones. */
+/** The tree with its inodes in order of first use, as emitters number them, and without unused ones. */
 export function compact(inodes: readonly Inode[], names: readonly Name[]): Tree {
   const numbers = new Int32Array(inodes.length).fill(-1)
   const used: Inode[] = []

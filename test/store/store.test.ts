@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import test from 'node:test'
 import fc from 'fast-check'
 import { type Digest, digestOf } from '../../src/base/digest.ts'
+import { type Disk, realDisk } from '../../src/host/disk.ts'
 import { temporaryDirectory } from '../../src/host/temp.ts'
 import { bodiesIn, openReader, openStore, type Store } from '../../src/store/store.ts'
 import { PACKED_MAX } from '../../src/store/bodies.ts'
@@ -55,6 +56,50 @@ test('a store of a newer version is refused', async () => {
     message: /version 1, found version 2/,
     hint: /STAGE5_STORE=/,
   })
+})
+
+test('what a commit waits for the disk with can be read here meanwhile, and nothing says that it is there', async () => {
+  using directory = temporaryDirectory()
+  const path = join(directory.path, 'store')
+  let waits = Promise.withResolvers<void>()
+  let asked = Promise.withResolvers<void>()
+  const disk: Disk = {
+    ...realDisk,
+    sync: async (what, scope) => {
+      asked.resolve()
+      await waits.promise
+      await realDisk.sync(what, scope)
+    },
+  }
+  await using store = await openStore(path, { disk })
+  const bodies = [Buffer.from('hello world'), Buffer.alloc(PACKED_MAX + 1000, 'abcdefg')]
+  await using transaction = store.begin()
+  const contents = bodies.map((body) => writeBody(transaction.bodies, body))
+  const committed = transaction.commit()
+  const readable = async (): Promise<void> => {
+    for (const [at, content] of contents.entries()) {
+      const body = bodies[at] as Buffer
+      assert.deepEqual(Buffer.from(await store.read(content)), body)
+      assert.deepEqual(Buffer.from((await store.readPart?.(content, 3, 6)) ?? []), body.subarray(3, 9))
+    }
+  }
+  // Syncs come one after the other: of files, of the folder, and of the folder that holds it once it has its new name.
+  let isDone = false
+  void committed.then(() => (isDone = true))
+  for (let rounds = 0; !isDone; rounds++) {
+    await Promise.race([asked.promise, committed])
+    if (isDone) break
+    await readable()
+    assert.ok(contents.every((content) => !store.has(content)))
+    const pass = waits.resolve
+    waits = Promise.withResolvers()
+    asked = Promise.withResolvers()
+    pass()
+    assert.ok(rounds < 20)
+  }
+  await committed
+  await readable()
+  assert.ok(contents.every((content) => store.has(content)))
 })
 
 test('a part of a body is had before and after it is on the disk; more than there is, never', async () => {

@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
+import { entriesBelow, namesBelow, namesIn } from '../../src/tree/below.ts'
 import { treeProblems } from '../../src/tree/check.ts'
 import { withEntries, withoutPaths } from '../../src/tree/edit.ts'
 import { mapInodes } from '../../src/tree/map.ts'
-import { selectNames } from '../../src/tree/select.ts'
+import { compact, selectNames } from '../../src/tree/select.ts'
 import { parseTree, printTree, treeDigest } from '../../src/tree/text.ts'
 import { comparePaths, EMPTY, type Entry, entriesOf, lookup, type Tree, treeOf } from '../../src/tree/tree.ts'
 import { dir, file, link, treeArbitrary } from '../helpers/trees.ts'
@@ -109,7 +110,10 @@ test('entries added to a tree make what a tree of all of them would be', () => {
       const own = [...entriesOf(tree)]
       const linked = { ...(own[nth % own.length] as Entry), path: 'a/linked' }
       const entries = [...[...entriesOf(other)].filter(({ path }) => path.includes('/')), linked]
-      assert.deepEqual(withEntries(tree, entries), treeOf([...own, ...entries]))
+      const made = withEntries(tree, entries)
+      const ordered = compact(made.inodes, made.names)
+      assert.deepEqual(ordered, treeOf([...own, ...entries]))
+      assert.equal(made.inodes.length, ordered.inodes.length, 'each inode has a name')
     }),
   )
 })
@@ -124,4 +128,20 @@ test('mapping inodes keeps hard links', () => {
 test('the empty tree is a root directory', () => {
   assert.deepEqual(treeProblems(EMPTY), [])
   assert.deepEqual(treeOf([]), EMPTY)
+})
+
+test('what lies below a directory is one run of names', () => {
+  fc.assert(
+    fc.property(treeArbitrary, (tree) => {
+      for (const { path: directory } of tree.names) {
+        const prefix = directory === '' ? '' : `${directory}/`
+        const below = tree.names.filter(({ path }) => path !== '' && path.startsWith(prefix))
+        assert.deepEqual(namesBelow(tree, directory), below)
+        const inside = below.filter(({ path }) => !path.slice(prefix.length).includes('/'))
+        assert.deepEqual(namesIn(tree, directory), inside)
+        assert.deepEqual(entriesBelow(tree, directory), [...entriesOf({ inodes: tree.inodes, names: below })])
+      }
+      assert.deepEqual(namesBelow(tree, 'no such directory'), [])
+    }),
+  )
 })
