@@ -1,19 +1,15 @@
-/** The entry of a worker thread: one job a message, one answer each. */
+/** The entry of a worker thread: one job a message, one answer each. What a job needs is read when the first of its kind comes. */
 import { parentPort } from 'node:worker_threads'
 import type { Digest } from '../base/digest.ts'
 import { isStage5Error } from '../base/errors.ts'
-import { measureFile } from '../host/file-sink.ts'
 import type { Answer, Job } from '../host/pool.ts'
-import { openReader } from '../store/store.ts'
-import { compressHere } from './compress.ts'
-import { writeDiskImage } from './disk-image.ts'
-import { ingestHere } from './ingest.ts'
 import type { CompressInput, CompressOutput, DiskImageInput, IngestInput, MeasureInput } from './messages.ts'
 
 /** Which contents the store has; opened once for each store that this thread is asked to write to. */
 const readers = new Map<string, (content: Digest) => boolean>()
 
-function presentIn(store: string): (content: Digest) => boolean {
+async function presentIn(store: string): Promise<(content: Digest) => boolean> {
+  const { openReader } = await import('../store/store.ts')
   const has = readers.get(store) ?? openReader(store).has
   readers.set(store, has)
   return has
@@ -24,14 +20,21 @@ async function answer(job: Job): Promise<Answer> {
     switch (job.kind) {
       case 'ingest': {
         const input = job.input as IngestInput
-        return { ok: true, value: await ingestHere(input, presentIn(input.store)) }
+        const { ingestHere } = await import('./ingest.ts')
+        return { ok: true, value: await ingestHere(input, await presentIn(input.store)) }
       }
-      case 'compress':
+      case 'compress': {
+        const { compressHere } = await import('./compress.ts')
         return { ok: true, value: compressHere(job.input as CompressInput) }
-      case 'measure':
+      }
+      case 'measure': {
+        const { measureFile } = await import('../host/file-sink.ts')
         return { ok: true, value: await measureFile((job.input as MeasureInput).file) }
-      case 'disk-image':
+      }
+      case 'disk-image': {
+        const { writeDiskImage } = await import('./disk-image.ts')
         return { ok: true, value: await writeDiskImage(job.input as DiskImageInput) }
+      }
       default:
         throw new RangeError(`unknown job ${job.kind}`)
     }

@@ -33,21 +33,15 @@ export async function compressBlock(
     codec === 'zstd'
       ? await zstd(bytes, zstdOptions(level, bytes))
       : await deflate(bytes, deflateOptions(level, bytes))
-  return trimmed(packed)
-}
-
-/** The same bytes as `compressBlock`, on this thread. */
-export function compressBlockSync(codec: SquashfsCodec, level: number, bytes: Uint8Array): Uint8Array {
-  return trimmed(
-    codec === 'zstd'
-      ? zlib.zstdCompressSync(bytes, zstdOptions(level, bytes))
-      : zlib.deflateSync(bytes, deflateOptions(level, bytes)),
-  )
-}
-
-/** A copy in memory of its own: zlib's answer is the front of a buffer for the worst case, three times as large. */
-function trimmed(packed: Uint8Array): Uint8Array {
+  // A copy in memory of its own: zlib's answer is the front of a buffer for the worst case, three times as large.
   return new Uint8Array(packed)
+}
+
+/** The same bytes as `compressBlock`, on this thread; what is kept of them should be copied, as they hold on to more. */
+export function compressBlockSync(codec: SquashfsCodec, level: number, bytes: Uint8Array): Uint8Array {
+  return codec === 'zstd'
+    ? zlib.zstdCompressSync(bytes, zstdOptions(level, bytes))
+    : zlib.deflateSync(bytes, deflateOptions(level, bytes))
 }
 
 /** @throws whatever zlib throws for damaged bytes, or when the result would pass `limit` bytes */
