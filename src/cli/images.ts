@@ -1,11 +1,12 @@
 /** Images as arguments of a command: a file, or the base of a build; with the layout beside it. */
-import { type FileHandle, open, readFile, stat } from 'node:fs/promises'
+import { type FileHandle, readFile, stat } from 'node:fs/promises'
 import { basename, join, resolve } from 'node:path'
 import { Stage5Error } from '../base/errors.ts'
 import { layoutOfSquashfs, type ReadableImage } from '../emit/delta.ts'
 import { type Layout, parseLayout } from '../format/delta.ts'
 import { generationNamed, generationsOf } from './generations.ts'
 import { readManifest } from './manifest.ts'
+import { openNamed } from './named-file.ts'
 import { shownPath, type World } from './world.ts'
 
 interface OpenImage extends ReadableImage, AsyncDisposable {
@@ -27,10 +28,7 @@ export async function openImage(world: World, word: string): Promise<OpenImage> 
 
 /** @throws S5_FILE_MISSING */
 export async function openPlain(path: string): Promise<OpenImage> {
-  const file = await open(path, 'r').catch((cause: NodeJS.ErrnoException) => {
-    if (cause.code !== 'ENOENT' && cause.code !== 'ENOTDIR') throw cause
-    throw new Stage5Error('S5_FILE_MISSING', `there is no file ${shownPath(path)}`, { cause })
-  })
+  const file = await openNamed(path)
   const { size } = await file.stat()
   const read = (offset: number, length: number): Promise<Uint8Array> => readPart(file, offset, length)
   return { path, name: shownPath(path), size, read, [Symbol.asyncDispose]: () => file.close() }

@@ -3,6 +3,7 @@ import { writeFileSync } from 'node:fs'
 import { Command as Program, CommanderError } from 'commander'
 import type { Event } from '../base/events.ts'
 import { monotonicMs } from '../host/clock.ts'
+import { diskError } from '../host/disk.ts'
 import type { Command, Words } from './command.ts'
 import { COMMANDS } from './commands/index.ts'
 import { GLOBAL_OPTIONS, type GlobalOptions, globalOptions } from './options.ts'
@@ -82,8 +83,18 @@ function addOptions(
     else program.option(flags, description)
 }
 
+function writeTrace(path: string, text: string): void {
+  try {
+    writeFileSync(path, text)
+  } catch (error) {
+    throw diskError(error, path)
+  }
+}
+
 async function run(command: Command, words: Words, options: GlobalOptions): Promise<void> {
   const trace = options.trace === undefined ? undefined : openTrace()
+  // What cannot be written is said before hours of work.
+  if (options.trace !== undefined) writeTrace(options.trace, '')
   const screen = {
     write: (text: string) => void process.stderr.write(text),
     isTerminal: process.stderr.isTTY && !process.env['CI'],
@@ -102,6 +113,6 @@ async function run(command: Command, words: Words, options: GlobalOptions): Prom
     process.exitCode = result.exitCode ?? 0
   } finally {
     progress?.end()
-    if (trace && options.trace !== undefined) writeFileSync(options.trace, trace.print())
+    if (trace && options.trace !== undefined) writeTrace(options.trace, trace.print())
   }
 }

@@ -1,10 +1,10 @@
 /** The segments of an initrd, one behind the other as the kernel unpacks them: plain or compressed archives. */
-import { readFile } from 'node:fs/promises'
 import { crc32, inflateRawSync } from 'node:zlib'
-import { isStage5Error, refuse, Stage5Error } from '../base/errors.ts'
+import { isStage5Error, refuse, type Stage5Error } from '../base/errors.ts'
 import { type CpioEntry, readCpio } from '../format/cpio.ts'
 import { zstdFrameEnd } from '../format/zstd-extent.ts'
 import { type Compression, compressionOf, decompress } from '../host/decompress.ts'
+import { readNamed } from './named-file.ts'
 
 interface InitrdSegment {
   /** Bytes in the file; the padding behind it is not counted. */
@@ -24,10 +24,7 @@ const MOST = 4 * 2 ** 30
 
 /** @throws S5_FILE_MISSING, S5_ARCHIVE_REFUSED */
 export async function readInitrd(path: string, shown: string, signal: AbortSignal): Promise<Initrd> {
-  const bytes = await readFile(path).catch((cause: NodeJS.ErrnoException) => {
-    if (cause.code !== 'ENOENT' && cause.code !== 'ENOTDIR') throw cause
-    throw new Stage5Error('S5_FILE_MISSING', `there is no file ${shown}`, { cause })
-  })
+  const bytes = await readNamed(path)
   const segments: InitrdSegment[] = []
   for (let at = 0; ; ) {
     while (at < bytes.length && bytes[at] === 0) at++

@@ -35,6 +35,49 @@ test('a store that cannot be where it is said to be is named', async () => {
   }
 })
 
+test('files that somebody named and that cannot be are named back, and nothing is left of them', async () => {
+  using project = await packedProject()
+  const { directory } = project
+  const run = (...words: string[]) => stage5(directory, words)
+  for (const profile of ['shop', 'shop@ssl']) assert.equal((await run('build', profile)).code, 0)
+  mkdirSync(join(directory, 'folder'))
+  writeFileSync(join(directory, 'file'), 'x')
+  const before = readdirSync(directory)
+  const delta = ['delta', 'out/shop', 'out/shop-ssl', '-o']
+  for (const [words, message] of [
+    [['plan', 'shop', '--trace', 'nowhere/x'], /nowhere\/x: ENOENT[^]*S5_DISK_FAILED/],
+    [['plan', 'shop', '--trace', 'folder'], /folder: EISDIR[^]*S5_DISK_FAILED/],
+    [['checkout', 'shop', 'file/x'], /file\/x: E[^]*S5_DISK_FAILED/],
+    [[...delta, 'nowhere/x'], /nowhere\/x: ENOENT[^]*S5_DISK_FAILED/],
+    [[...delta, 'folder'], /folder: EISDIR[^]*S5_DISK_FAILED/],
+    [['patch', 'file', 'folder', '-o', 'x'], /expected a file, found the folder folder[^]*S5_FILE_MISSING/],
+    [['patch', 'file', 'none', '-o', 'x'], /there is no file none[^]*S5_FILE_MISSING/],
+    [['convert', 'folder'], /expected a file, found the folder folder[^]*S5_FILE_MISSING/],
+    [['config', 'seed', 'folder'], /expected a file, found the folder folder[^]*S5_FILE_MISSING/],
+    [['rollout', 'check', 'folder'], /expected a file, found the folder folder[^]*S5_FILE_MISSING/],
+  ] as const) {
+    const { code, stderr } = await run(...words)
+    assert.equal(code, 1, `${words.join(' ')}: ${stderr}`)
+    assert.match(stderr, message)
+  }
+  assert.deepEqual(readdirSync(directory), before)
+  assert.deepEqual(readdirSync(join(directory, 'folder')), [])
+})
+
+test('without a home that may be written to, the way to another store is named', {
+  skip: process.getuid?.() === 0 ? undefined : 'needs root, to become somebody else',
+}, () => {
+  const main = join(import.meta.dirname, '../../src/main.js')
+  const somebody = ['--reuid', '65534', '--regid', '65534', '--clear-groups', '--no-new-privs']
+  const { status, stderr } = spawnSync('setpriv', [...somebody, process.execPath, main, 'store', 'stats'], {
+    encoding: 'utf8',
+    env: { PATH: process.env['PATH'], HOME: '/nonexistent' },
+    cwd: '/',
+  })
+  assert.equal(status, 1, stderr)
+  assert.match(stderr, /\/nonexistent.*\n {2}hint: STAGE5_STORE=DIR .*\n.*S5_FILE_FORBIDDEN/)
+})
+
 const skip = process.getuid?.() === 0 ? undefined : 'needs root, to mount a small tmpfs'
 
 test('a full disk ends a build without a trace, and the same command works when there is room', {

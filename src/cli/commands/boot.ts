@@ -1,5 +1,5 @@
 /** `stage5 boot PROFILE`: run the newest output in QEMU, with its data disks, on the console. */
-import { mkdtempDisposable, readFile, writeFile } from 'node:fs/promises'
+import { mkdtempDisposable, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { Stage5Error } from '../../base/errors.ts'
@@ -9,6 +9,7 @@ import { seedDisk } from '../config-pack.ts'
 import { findGeneration } from '../generations.ts'
 import { guestSpec } from '../guest-spec.ts'
 import { findOutput, type Manifest, readManifest } from '../manifest.ts'
+import { readNamed } from '../named-file.ts'
 import { parseSeconds } from '../quantities.ts'
 import { loadRecipe } from '../recipe.ts'
 import type { World } from '../world.ts'
@@ -96,10 +97,7 @@ async function seedOf(
 ): Promise<AsyncDisposable & { readonly words: readonly string[] }> {
   const given = textOption(words, 'seed')
   if (given === undefined) return { words: [], [Symbol.asyncDispose]: async () => {} }
-  const from = resolve(world.directory, given)
-  const text = await readFile(from, 'utf8').catch((cause: unknown) => {
-    throw new Stage5Error('S5_FILE_MISSING', `there is no file ${from}`, { cause })
-  })
+  const text = (await readNamed(resolve(world.directory, given))).toString()
   const folder = await mkdtempDisposable(join(tmpdir(), 'stage5-seed-'))
   const file = join(folder.path, 'seed.img')
   await writeFile(file, seedDisk(text))

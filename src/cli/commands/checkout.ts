@@ -4,6 +4,7 @@ import { dirname, resolve } from 'node:path'
 import { type Digest, parseDigest } from '../../base/digest.ts'
 import { printable, Stage5Error } from '../../base/errors.ts'
 import type { Json } from '../../base/json.ts'
+import { diskError } from '../../host/disk.ts'
 import { checkout as checkOut } from '../../store/checkout.ts'
 import { treeDigest } from '../../tree/text.ts'
 import type { Tree } from '../../tree/tree.ts'
@@ -80,7 +81,9 @@ async function make(
   words: Words,
 ): Promise<Result> {
   const store = await world.store()
-  await mkdir(dirname(directory), { recursive: true })
+  await mkdir(dirname(directory), { recursive: true }).catch((error: unknown) => {
+    throw diskError(error, shownPath(directory))
+  })
   await refuseUnsupported(protection, store, directory)
   const { tree, root } = await rootOfWord(world, what)
   const how = words.options['copy'] === true || protection === 'reflink' ? 'copy' : 'link'

@@ -1,10 +1,11 @@
 /** `stage5 config pack DIR` and `stage5 config seed FILE`: what guests fetch at their start, and what tells them apart. */
-import { readFile, writeFile } from 'node:fs/promises'
+import { writeFile } from 'node:fs/promises'
 import { basename, resolve } from 'node:path'
 import { Stage5Error } from '../../base/errors.ts'
 import { type Command, type Result, textOption, type Words } from '../command.ts'
 import { configSuccessor, seedArchive, seedDisk, writeSigned } from '../config-pack.ts'
 import { privateKeyOf } from '../keys.ts'
+import { readNamed } from '../named-file.ts'
 import { mebibytes } from '../render/progress.ts'
 import { shownPath, type World } from '../world.ts'
 
@@ -82,9 +83,7 @@ function sequenceOption(words: Words): number | undefined {
 
 async function seed(world: World, words: Words, path: string): Promise<Result> {
   const from = resolve(world.directory, path)
-  const text = await readFile(from, 'utf8').catch((cause: unknown) => {
-    throw new Stage5Error('S5_FILE_MISSING', `there is no file ${shownPath(from)}`, { cause })
-  })
+  const text = (await readNamed(from)).toString()
   const isDisk = words.options['disk'] === true
   const bytes = isDisk ? seedDisk(text) : seedArchive(text, date())
   const ending = isDisk ? '.img' : '.cpio'

@@ -4,6 +4,7 @@ import { basename, resolve } from 'node:path'
 import { Stage5Error } from '../../base/errors.ts'
 import { applyDelta, writeDelta } from '../../emit/delta.ts'
 import type { Sink } from '../../emit/emitter.ts'
+import { diskError } from '../../host/disk.ts'
 import { openFileSink } from '../../host/file-sink.ts'
 import { type Command, textOption, type Words } from '../command.ts'
 import { layoutBeside, openImage, openPlain } from '../images.ts'
@@ -82,7 +83,7 @@ async function intoFile<T>(path: string, fill: (sink: Pick<Sink, 'write'>) => Pr
     await rename(fresh, path)
     return made
   } catch (error) {
-    await rm(fresh, { force: true })
-    throw error
+    await rm(fresh, { force: true }).catch(() => {})
+    throw diskError(error, shownPath(path))
   }
 }

@@ -1,7 +1,5 @@
 /** `stage5 rollout …`: move groups of guests to a generation, in waves, and stop by itself when that goes wrong. */
-import { createReadStream } from 'node:fs'
 import { resolve } from 'node:path'
-import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Stage5Error } from '../../base/errors.ts'
 import type { Json } from '../../base/json.ts'
@@ -10,6 +8,7 @@ import type { RolloutDocument } from '../../fleet/documents.ts'
 import { printProgress, printStatus } from '../../fleet/status-text.ts'
 import { statusOf } from '../../fleet/status.ts'
 import type { Command, Result, Words } from '../command.ts'
+import { openNamed } from '../named-file.ts'
 import { writeReport } from '../rollout-report.ts'
 import { runFleet } from '../rollout-run.ts'
 import { planRollout, startRollout } from '../rollout-start.ts'
@@ -177,12 +176,8 @@ async function checkHistory(world: World, [path, ...more]: readonly string[]): P
     })
   const file = resolve(world.directory, path)
   const checker = historyChecker()
-  try {
-    for await (const line of createInterface({ input: createReadStream(file) })) checker.line(line)
-  } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code !== 'ENOENT') throw cause
-    throw new Stage5Error('S5_FILE_MISSING', `there is no history ${shownPath(file)}`, { cause })
-  }
+  await using history = await openNamed(file)
+  for await (const line of history.readLines()) checker.line(line)
   const found = checker.end(false)
   const { problems, revisions, guests, grants, leaders } = found
   const counts = `${revisions} revisions, ${guests} guests, ${grants} restarts granted, ${leaders} leaders`
