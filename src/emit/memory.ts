@@ -139,6 +139,7 @@ export function fitting(needs: readonly Need[], memory: number): Need | undefine
 /** Who fills the root, the largest first: `nginx 4.1 MiB`. */
 export function largest(owners: readonly { readonly name: string; readonly bytes: number }[]): string {
   return owners
+    .filter(({ bytes }, at) => at === 0 || bytes >= MIB / 20)
     .slice(0, 5)
     .map(({ name, bytes }) => `${name} ${(bytes / MIB).toFixed(1)} MiB`)
     .join(', ')

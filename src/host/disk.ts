@@ -105,18 +105,21 @@ export function errnoOf(error: unknown): string | undefined {
 }
 
 /**
- * What a failed file operation means to its user: S5_DISK_FULL or S5_DISK_FAILED for system errors, anything else as
- * it is.
+ * What a failed file operation means to its user: S5_DISK_FULL, S5_FILE_FORBIDDEN or S5_DISK_FAILED for system errors,
+ * anything else as it is.
  * @param subject what was being read or written
  */
-export function diskError(error: unknown, subject: string): unknown {
+export function diskError(error: unknown, subject: string, hint?: string): unknown {
   const errno = errnoOf(error)
   const failedSync = isStage5Error(error, 'S5_TOOL_FAILED') && error.message.startsWith('sync ')
   if (errno === undefined && !failedSync) return error
   const detail = error instanceof Error ? error.message : String(error)
   const full = errno === 'ENOSPC' || errno === 'EDQUOT' || (failedSync && /No space left/.test(detail))
-  return new Stage5Error(full ? 'S5_DISK_FULL' : 'S5_DISK_FAILED', `${subject}: ${detail}`, {
+  const forbidden = errno === 'EACCES' || errno === 'EPERM' || errno === 'EROFS'
+  const code = full ? 'S5_DISK_FULL' : forbidden ? 'S5_FILE_FORBIDDEN' : 'S5_DISK_FAILED'
+  return new Stage5Error(code, `${subject}: ${detail}`, {
     cause: error,
     data: { subject, errno },
+    ...(hint !== undefined && { hint }),
   })
 }

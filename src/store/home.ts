@@ -7,6 +7,8 @@ import { type Lock, type LockOptions, takeLock } from '../host/lock.ts'
 
 const VERSION = 1
 
+const OTHER_STORE = 'STAGE5_STORE=DIR names another store, which is made when it is missing'
+
 export interface Home extends Disposable {
   /** The version directory. */
   readonly root: string
@@ -21,7 +23,7 @@ export interface HomeOptions extends LockOptions {
 
 /**
  * @param options `waitMs` (default one minute) is how long to wait for a collection to end
- * @throws S5_STORE_VERSION, S5_LOCK_BUSY, S5_DISK_FULL, S5_DISK_FAILED
+ * @throws S5_STORE_VERSION, S5_LOCK_BUSY, S5_DISK_FULL, S5_FILE_FORBIDDEN, S5_DISK_FAILED
  */
 export async function openHome(path: string, options: HomeOptions = {}): Promise<Home> {
   const root = join(path, `v${VERSION}`)
@@ -50,7 +52,7 @@ async function sweepIfAlone(root: string, lock: Lock, disk: Disk): Promise<void>
   await lock.change('shared', { waitMs: 60_000 })
 }
 
-/** @throws S5_STORE_VERSION */
+/** @throws S5_STORE_VERSION, S5_DISK_FULL, S5_FILE_FORBIDDEN, S5_DISK_FAILED */
 function prepare(path: string, root: string): void {
   try {
     mkdirSync(path, { recursive: true, mode: 0o700 })
@@ -60,13 +62,13 @@ function prepare(path: string, root: string): void {
         throw new Stage5Error(
           'S5_STORE_VERSION',
           `${path}: expected a store of version ${VERSION}, found version ${version[1]}`,
-          { hint: 'STAGE5_STORE=DIR names another store, which is made when it is missing' },
+          { hint: OTHER_STORE },
         )
     }
     mkdirSync(root, { recursive: true, mode: 0o700 })
     for (const name of ['segments', 'staging', 'refs', 'downloads'])
       mkdirSync(join(root, name), { recursive: true, mode: 0o700 })
   } catch (error) {
-    throw diskError(error, path)
+    throw diskError(error, path, OTHER_STORE)
   }
 }

@@ -107,6 +107,7 @@ test('the largest are named with their sizes', () => {
     largest([
       { name: 'a', bytes: 3 * MIB },
       { name: 'b', bytes: MIB / 2 },
+      { name: 'too small to help', bytes: 4096 },
     ]),
     'a 3.0 MiB, b 0.5 MiB',
   )

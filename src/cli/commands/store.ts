@@ -52,6 +52,8 @@ async function repair(world: World): Promise<Result> {
     ...problems.map(problemText),
     ...packages.map((name) => `fetched and unpacked again: ${name}\n`),
     ...failed.map((text) => `not repaired: ${text}\n`),
+    ...(problems.length > 0 && failed.length === 0 ? [`${problems.length} repaired\n`] : []),
+    ...rootsOf(problems).map((root) => `may still have the damaged file: stage5 checkout --check ${root}\n`),
   ]
   return {
     data: { problems: problems.map(problemJson), packages: [...packages], failed: [...failed] },
@@ -94,6 +96,13 @@ async function problemsIn(world: World): Promise<readonly Problem[]> {
     for await (const problem of opened.verify(world.signal)) problems.push(problem)
     return problems
   })
+}
+
+/** Folders of the roots that name what is damaged: where they are linked, their file is the damaged one. */
+function rootsOf(problems: readonly Problem[]): readonly string[] {
+  const users = problems.flatMap(({ usedBy }) => usedBy)
+  const roots = users.filter((user) => user.startsWith('ref root:'))
+  return [...new Set(roots)].sort().map((user) => shownPath(user.slice('ref root:'.length)))
 }
 
 function problemJson({ content, kind, problem, usedBy }: Problem): Json {
