@@ -2,6 +2,7 @@
 import { readdir, readFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { Stage5Error } from '../base/errors.ts'
+import { objectOf } from '../base/json.ts'
 import type { DataSchema } from '../resolve/profile.ts'
 import { shownPath, type World } from './world.ts'
 
@@ -106,13 +107,52 @@ export async function manifestFile(directory: string): Promise<string> {
 
 /** @throws S5_OUTPUT_MISSING when it is none that this version reads */
 export function parseManifest(text: string, file: string): Manifest {
-  const manifest = JSON.parse(text) as Manifest
-  if (manifest.stage5 !== 1)
-    throw new Stage5Error(
-      'S5_OUTPUT_MISSING',
-      `${file}: expected format 1, found ${JSON.stringify(manifest.stage5)}`,
-    )
-  return manifest
+  const found = objectOf(text)
+  const problem = typeof found === 'string' ? `expected a manifest, found ${found}` : problemOf(found)
+  if (problem !== undefined)
+    throw new Stage5Error('S5_OUTPUT_MISSING', `${file}: ${problem}`, {
+      hint: 'a build makes the folder anew once it is removed',
+      data: { file },
+    })
+  return found as unknown as Manifest
+}
+
+/** What those who read a manifest take for granted. */
+function problemOf({ stage5, image, root, packages, files, boot }: Members): string | undefined {
+  if (stage5 !== 1) return `expected format 1, found ${JSON.stringify(stage5)}`
+  if (!has(image, 'string', 'id', 'version', 'arch', 'profile') || !has(image, 'number', 'date'))
+    return 'image: expected id, version, arch, profile and date'
+  if (typeof root !== 'string') return 'root: expected a digest'
+  const isPackage = (one: unknown): boolean =>
+    has(one, 'string', 'label', 'name', 'version', 'arch', 'repo', 'sha256') && isList(one['use'], isText)
+  if (!isList(packages, isPackage))
+    return 'packages: expected a list with label, name, version, arch, repo, use and sha256 of each'
+  if (!isList(files, (one) => has(one, 'string', 'name', 'role', 'digest') && has(one, 'number', 'size')))
+    return 'files: expected a list with name, role, size and digest of each'
+  if (!has(boot, 'string', 'ready') || !has(boot, 'number', 'memory'))
+    return 'boot: expected what a guest says when it is ready, and its memory'
+  const isDisk = (one: unknown): boolean =>
+    has(one, 'string', 'name', 'label', 'file') && has(one, 'number', 'size') && isList(one['paths'], isText)
+  if (!isList(boot['data'], isDisk))
+    return 'boot: expected a list of data disks with name, label, file, size and paths of each'
+  return undefined
+}
+
+interface Members {
+  readonly [key: string]: unknown
+}
+
+function has(value: unknown, type: 'string' | 'number', ...keys: readonly string[]): value is Members {
+  if (typeof value !== 'object' || value === null) return false
+  return keys.every((key) => typeof (value as Members)[key] === type)
+}
+
+function isText(value: unknown): boolean {
+  return typeof value === 'string'
+}
+
+function isList(value: unknown, isItem: (item: unknown) => boolean): boolean {
+  return Array.isArray(value) && value.every(isItem)
 }
 
 /** The newest output of a profile, by its link in `out/`; a path to a folder is taken as it is. */

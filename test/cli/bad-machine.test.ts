@@ -1,7 +1,7 @@
 /** Bad machines: a full disk and a missing tool end in one clear error, and nothing is half written. */
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { stage5 } from '../helpers/console.ts'
@@ -76,6 +76,43 @@ test('without a home that may be written to, the way to another store is named',
   })
   assert.equal(status, 1, stderr)
   assert.match(stderr, /\/nonexistent.*\n {2}hint: STAGE5_STORE=DIR .*\n.*S5_FILE_FORBIDDEN/)
+})
+
+test('a manifest that is damaged says what is wrong with it, whoever reads it', async () => {
+  using project = await packedProject()
+  const { directory } = project
+  assert.equal((await stage5(directory, ['build', 'shop'])).code, 0)
+  const out = join(directory, 'out/shop')
+  const path = join(out, readdirSync(out).find((name) => name.endsWith('.manifest.json')) as string)
+  const whole = readFileSync(path, 'utf8')
+  const without = (key: string): string =>
+    JSON.stringify(JSON.parse(whole, (name, value: unknown) => (name === key ? undefined : value)))
+  const readers = [
+    ['boot', 'shop', '--accel', 'tcg'],
+    ['diff', 'out/shop', 'out/shop'],
+    ['generations', 'shop'],
+  ] as const
+  const damaged = [
+    [whole.slice(0, -100), /expected a manifest, found no JSON/],
+    ['null', /expected a manifest, found no JSON object/],
+    [whole.replace('"stage5": 1', '"stage5": 2'), /expected format 1, found 2/],
+    [without('image'), /image: expected id/],
+    [without('root'), /root: expected a digest/],
+    [without('use'), /packages: expected/],
+    [without('role'), /files: expected/],
+    [without('ready'), /boot: expected/],
+    [without('data'), /boot: expected a list of data disks/],
+  ] as const
+  for (const [at, [text, message]] of damaged.entries()) {
+    writeFileSync(path, text)
+    const words = readers[at % readers.length] as readonly string[]
+    const { code, stderr } = await stage5(directory, words)
+    assert.equal(code, 1, `${words.join(' ')}: ${stderr}`)
+    assert.match(stderr, message)
+    assert.match(stderr, /S5_OUTPUT_MISSING/)
+  }
+  writeFileSync(path, whole)
+  for (const words of readers.slice(1)) assert.equal((await stage5(directory, words)).code, 0)
 })
 
 const skip = process.getuid?.() === 0 ? undefined : 'needs root, to mount a small tmpfs'
