@@ -27,6 +27,11 @@ const FEW = 16
 /** More ways through the braces of a pattern are left to one regular expression. A guess. */
 const MAX_ALTERNATIVES = 64
 
+interface Ending {
+  readonly tail: string
+  readonly index: number
+}
+
 interface Numbered {
   readonly index: number
   readonly test: Test
@@ -44,7 +49,8 @@ interface Numbered {
 export function compileGlobs(patterns: readonly string[]): Globs {
   const below = new Map<string, Numbered[]>()
   const exact = new Map<string, number>()
-  const endings = new Map<number, Map<string, number>>()
+  /** By their last byte. */
+  const endings: Ending[][] = []
   const names: Numbered[] = []
   const anywhere: Numbered[] = []
   const inclusive: boolean[] = []
@@ -57,10 +63,11 @@ export function compileGlobs(patterns: readonly string[]): Globs {
   const addName = (pattern: string, index: number): void => {
     const tail = pattern.slice(1)
     if (!special(pattern)) exact.set(pattern, index)
-    else if (!pattern.startsWith('*') || special(tail)) names.push({ index, test: nameTest(pattern) })
+    else if (pattern === '*' || !pattern.startsWith('*') || special(tail))
+      names.push({ index, test: nameTest(pattern) })
     else {
-      const known = endings.get(tail.length) ?? new Map<string, number>()
-      endings.set(tail.length, known.set(tail, index))
+      const last = tail.charCodeAt(tail.length - 1)
+      ;(endings[last] ??= []).push({ tail, index })
     }
   }
   patterns.forEach((written, index) => {
@@ -75,7 +82,9 @@ export function compileGlobs(patterns: readonly string[]): Globs {
     } else for (const one of alternatives(pattern)) addName(one, index)
   })
 
-  const byName = exact.size + endings.size + names.length > 0
+  const byName = exact.size + endings.length + names.length > 0
+
+  const longest = Math.max(0, ...[...below.keys()].map(({ length }) => length))
 
   function deciding(path: string): number {
     let best = highest(anywhere, path, -1)
@@ -85,21 +94,26 @@ export function compileGlobs(patterns: readonly string[]): Globs {
           best = highest(list, path, best)
     } else
       for (let slash = path.indexOf('/'); ; slash = path.indexOf('/', slash + 1)) {
-        const list = below.get(slash < 0 ? path : path.slice(0, slash))
+        const end = slash < 0 ? path.length : slash
+        if (end > longest) break
+        const list = below.get(slash < 0 ? path : path.slice(0, end))
         if (list) best = highest(list, path, best)
         if (slash < 0) break
       }
     if (!byName) return best
-    const name = path.slice(path.lastIndexOf('/') + 1)
-    best = Math.max(best, exact.get(name) ?? -1)
-    for (const [length, known] of endings)
-      if (name.length >= length) best = Math.max(best, known.get(name.slice(name.length - length)) ?? -1)
-    return highest(names, name, best)
+    if (exact.size > 0) best = Math.max(best, exact.get(nameOf(path)) ?? -1)
+    for (const { tail, index } of endings[path.charCodeAt(path.length - 1)] ?? [])
+      if (index > best && path.endsWith(tail)) best = index
+    return names.length > 0 ? highest(names, nameOf(path), best) : best
   }
   return {
     deciding,
     matches: (path) => inclusive[deciding(path)] === true,
   }
+}
+
+function nameOf(path: string): string {
+  return path.slice(path.lastIndexOf('/') + 1)
 }
 
 /** The highest index above `floor` whose test holds. Lists are in ascending order of index. */

@@ -3,15 +3,16 @@
  * only one directory for programs, /sbin and /usr/sbin are /usr/bin.
  */
 import { Stage5Error } from '../base/errors.ts'
+import { entriesBelow } from '../tree/below.ts'
+import { withEntries, withoutPaths } from '../tree/edit.ts'
 import {
+  comparePaths,
   type Entry,
-  entriesOf,
   type Inode,
   lookup,
   parentOf,
   type Tree,
   type TreePath,
-  treeOf,
 } from '../tree/tree.ts'
 import type { PackageFacts } from './facts.ts'
 import { asJson, maker, withTree } from './generated.ts'
@@ -49,12 +50,13 @@ export const usrmerge: Stage = {
     if (oneBin) all.set('sbin', 'usr/bin').set('usr/sbin', 'usr/bin')
     const moves: Moves = new Map([...all].filter(([from, to]) => mustMove(input.tree, from, to)))
     if (moves.size === 0) return input
-    const moved = moveInto(input.tree, moves)
+    const stays = withoutPaths(input.tree, moves.keys())
+    const moved = moveInto(stays, input.tree, moves)
     for (const [from, to] of moves) {
-      if (!moved.has(to)) moved.set(to, make.dir(to))
+      if (!moved.has(to) && !lookup(stays, to)) moved.set(to, make.dir(to))
       moved.set(from, make.link(from, from.includes('/') ? 'bin' : to))
     }
-    return withTree(input, treeOf(moved.values()))
+    return withTree(input, withEntries(stays, moved.values()))
   },
 }
 
@@ -77,16 +79,16 @@ function after(path: TreePath, moves: Moves): TreePath {
   return path
 }
 
-/** The entries by path after the move; the directories themselves are gone. */
-function moveInto(tree: Tree, moves: Moves): Map<TreePath, Entry> {
+/** What moves, by path after the move, where it does not yield to what `stays`. */
+function moveInto(stays: Tree, tree: Tree, moves: Moves): Map<TreePath, Entry> {
   const result = new Map<TreePath, Entry>()
   const changed = new Map<Inode, Inode>()
-  const late: Entry[] = []
-  for (const entry of entriesOf(tree)) {
-    if (after(entry.path, moves) === entry.path) result.set(entry.path, entry)
-    else late.push(entry)
-  }
-  for (const { path, owner, inode } of late) {
+  const tops = [...moves.keys()].toSorted(comparePaths)
+  const moving = tops.flatMap((top) => {
+    const own = lookup(tree, top)
+    return own ? [own, ...entriesBelow(tree, top)] : []
+  })
+  for (const { path, owner, inode } of moving) {
     const target = after(path, moves)
     let kept = changed.get(inode)
     if (!kept) {
@@ -94,9 +96,9 @@ function moveInto(tree: Tree, moves: Moves): Map<TreePath, Entry> {
       changed.set(inode, kept)
     }
     const entry: Entry = { path: target, owner, inode: kept }
-    const old = result.get(target)
+    const old = result.get(target) ?? lookup(stays, target)
     const winner = old ? settle(entry, path, old, moves) : entry
-    result.set(target, winner)
+    if (winner === entry) result.set(target, entry)
   }
   return result
 }

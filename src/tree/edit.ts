@@ -1,4 +1,5 @@
 /** Add, replace and take away entries of a tree. */
+import { namesBelow } from './below.ts'
 import { compact } from './select.ts'
 import {
   addParents,
@@ -36,7 +37,7 @@ export function withEntries(tree: Tree, entries: Iterable<Entry>): Tree {
     let number = inode.type === 'dir' ? undefined : numbers.get(inode)
     number ??= inodes.push(inode) - 1
     numbers.set(inode, number)
-    names.push(tree.names.slice(at, start), [{ path, owner, inode: number }])
+    names.push(tree.names.slice(at, start), [{ path, inode: number, owner }])
     at = end
   }
   names.push(tree.names.slice(at))
@@ -59,18 +60,14 @@ function placeOf({ names }: Tree, path: TreePath): { readonly start: number; rea
 
 /** The tree without these paths and everything below them. Paths that do not exist are no error. */
 export function withoutPaths(tree: Tree, paths: Iterable<TreePath>): Tree {
-  const { names } = tree
-  const gone = new Set<Name>()
+  const isGone = new Uint8Array(tree.names.length)
   for (const path of paths) {
-    const at = indexOf(tree, path)
-    if (path === '' || at < 0) continue
-    gone.add(names[at] as Name)
-    for (let next = at + 1; names[next]?.path.startsWith(`${path}/`) === true; next++)
-      gone.add(names[next] as Name)
+    const at = path === '' ? -1 : indexOf(tree, path)
+    if (at >= 0) isGone.fill(1, at, at + 1 + namesBelow(tree, path).length)
   }
-  if (gone.size === 0) return tree
+  if (!isGone.includes(1)) return tree
   return compact(
     tree.inodes,
-    names.filter((name) => !gone.has(name)),
+    tree.names.filter((_, at) => isGone[at] === 0),
   )
 }

@@ -8,7 +8,7 @@ import {
   parentOf,
   type Tree,
   type TreePath,
-  treeOf,
+  treeOfMap,
 } from './tree.ts'
 
 /** The profile's word on a path that two packages bring: the package (name or label) whose file stays. */
@@ -34,7 +34,7 @@ export function mergeTrees(trees: readonly Tree[], rules: readonly CollisionRule
   let entries = trees.flatMap((tree) => [...entriesOf(tree)])
   for (let round = 0; round < MAX_ROUNDS; round++) {
     const moves = linkedDirectories(entries)
-    if (moves.size === 0) return treeOf(decide(entries, rules))
+    if (moves.size === 0) return treeOfMap(decide(entries, rules))
     entries = entries.map((entry) => move(entry, moves)).filter((entry) => entry !== undefined)
   }
   throw new Stage5Error('S5_MERGE_TYPE', 'symlinks to directories lead around in a circle')
@@ -70,7 +70,7 @@ function move(entry: Entry, moves: ReadonlyMap<TreePath, TreePath>): Entry | und
   return entry
 }
 
-function decide(entries: readonly Entry[], rules: readonly CollisionRule[]): Iterable<Entry> {
+function decide(entries: readonly Entry[], rules: readonly CollisionRule[]): Map<TreePath, Entry> {
   const wanted = new Map(rules.map(({ path, owner }) => [path.replace(/^\/+/, ''), owner]))
   const kept = new Map<TreePath, Entry>()
   const clashes: { path: TreePath; owners: string[] }[] = []
@@ -88,7 +88,7 @@ function decide(entries: readonly Entry[], rules: readonly CollisionRule[]): Ite
     }
   }
   if (clashes.length > 0) throw collision(clashes)
-  return kept.values()
+  return kept
 }
 
 function isSpecial({ mode, uid, gid }: Inode): boolean {

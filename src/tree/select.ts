@@ -35,7 +35,7 @@ export function compact(inodes: readonly Inode[], names: readonly Name[]): Tree 
   const renumbered = names.map((name) => {
     let number = numbers[name.inode] as number
     if (number < 0) numbers[name.inode] = number = used.push(inodes[name.inode] as Inode) - 1
-    return number === name.inode ? name : { path: name.path, owner: name.owner, inode: number }
+    return number === name.inode ? name : { path: name.path, inode: number, owner: name.owner }
   })
   return { inodes: used, names: renumbered }
 }

@@ -21,14 +21,22 @@ const TYPES: { readonly [letter: string]: Inode['type'] } = {
   p: 'fifo',
   k: 'socket',
 }
+/** So many are joined at a time. */
+const LINES = 1024
 const PLAIN = /^[\x21-\x5b\x5d-\x7e]*$/
 
 /** The canonical text; `parseTree` gives the same tree back. The text is ASCII. */
 export function printTree(tree: Tree): string {
   const owners = new Map<string, number>()
   const seen = new Map<number, number>()
-  const lines: string[] = []
+  const parts: string[] = []
+  let lines: string[] = []
   for (const { path, inode, owner } of tree.names) {
+    // Short strings that live on are what the collector has the most work with.
+    if (lines.length >= LINES) {
+      parts.push(lines.join(''))
+      lines = []
+    }
     let by = owners.get(owner)
     if (by === undefined) {
       by = owners.size
@@ -36,19 +44,19 @@ export function printTree(tree: Tree): string {
     }
     const earlier = seen.get(inode)
     if (earlier !== undefined) {
-      lines.push(`h ${earlier} ${by} /${quote(path)}`)
+      lines.push(`h ${earlier} ${by} /${quote(path)}\n`)
       continue
     }
     seen.set(inode, seen.size)
     const node = tree.inodes[inode] as Inode
     lines.push(
-      `${LETTERS[node.type]} ${node.mode.toString(8)} ${node.uid} ${node.gid} ${node.mtime} ${by} /${quote(path)}${tail(node)}`,
+      `${LETTERS[node.type]} ${node.mode.toString(8)} ${node.uid} ${node.gid} ${node.mtime} ${by} /${quote(path)}${tail(node)}\n`,
     )
     for (const [name, value] of node.xattrs ?? [])
-      lines.push(`x ${quote(name)} ${Buffer.from(value, 'latin1').toString('hex')}`)
+      lines.push(`x ${quote(name)} ${Buffer.from(value, 'latin1').toString('hex')}\n`)
   }
   const head = ['stage5-tree 1', ...[...owners.keys()].map((owner) => `o ${quote(owner)}`)]
-  return `${head.join('\n')}\n${lines.join('\n')}\n`
+  return `${head.join('\n')}\n${parts.join('')}${lines.join('')}`
 }
 
 function tail(node: Inode): string {

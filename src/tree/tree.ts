@@ -113,6 +113,11 @@ export function joinPath(directory: TreePath, name: string): TreePath {
 export function treeOf(entries: Iterable<Entry>): Tree {
   const byPath = new Map<TreePath, Entry>()
   for (const entry of entries) byPath.set(entry.path, entry)
+  return treeOfMap(byPath)
+}
+
+/** `treeOf` of entries by their own paths. The map may gain the root and parents. */
+export function treeOfMap(byPath: Map<TreePath, Entry>): Tree {
   if (!byPath.has('')) byPath.set('', { path: '', owner: '', inode: plainDirectory() })
   let sorted = inOrder(byPath)
   if (!hasParents(sorted)) {
