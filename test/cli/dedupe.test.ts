@@ -139,6 +139,8 @@ test('what a killed run left is swept; folders in folders and missing ones are r
   assert.deepEqual(readdirSync(join(top, 'a')), ['file'])
   assert.match((await stage5(top, ['dedupe', 'a', 'a'])).stderr, /S5_USAGE/)
   assert.match((await stage5(top, ['dedupe', 'a', 'z'])).stderr, /S5_FILE_MISSING/)
+  writeFileSync(join(top, 'file'), '')
+  assert.match((await stage5(top, ['dedupe', 'a', 'file'])).stderr, /no folder file\n.*S5_FILE_MISSING/)
 })
 
 test('roots that somebody copied become names of the files that the store has for others', async (t) => {

@@ -1,5 +1,5 @@
 /** `stage5 dedupe DIR...`: roots that people already run share their equal files. */
-import { realpathSync } from 'node:fs'
+import { realpathSync, statSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { Stage5Error } from '../../base/errors.ts'
 import { dedupe as dedupeFolders } from '../../deploy/dedupe.ts'
@@ -46,11 +46,9 @@ export const dedupe: Command = {
 }
 
 function existing(directory: string): string {
-  try {
-    return realpathSync(directory)
-  } catch (cause) {
-    throw new Stage5Error('S5_FILE_MISSING', `there is no folder ${shownPath(directory)}`, { cause })
-  }
+  if (!statSync(directory, { throwIfNoEntry: false })?.isDirectory())
+    throw new Stage5Error('S5_FILE_MISSING', `there is no folder ${shownPath(directory)}`)
+  return realpathSync(directory)
 }
 
 function refuseNested(directories: readonly string[]): void {
