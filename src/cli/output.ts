@@ -163,13 +163,12 @@ export async function openOutput(
     commit: async (aliases) => {
       await settle()
       const sorted = [...files].sort((a, b) => (a.name < b.name ? -1 : 1))
-      await writeFile(
-        join(directory, 'SHA256SUMS'),
-        sorted.map((file) => `${hexOf(file.digest)}  ${file.name}\n`).join(''),
-      )
+      await writeBytes('SHA256SUMS', sorted.map((file) => `${hexOf(file.digest)}  ${file.name}\n`).join(''))
       const final = join(parent, name)
-      await carryRecords(final, directory)
+      unflushed.push(...(await carryRecords(final, directory)), directory)
+      await flush()
       await replaceDirectory(directory, final)
+      await syncFile(parent)
       done = true
       for (const alias of aliases) await pointTo(join(parent, alias), name)
       return final
@@ -182,12 +181,13 @@ export async function openOutput(
   }
 }
 
-/** Boot records say what was seen of these very bytes: a build of the same bytes keeps them. */
-async function carryRecords(from: string, to: string): Promise<void> {
+/** Boot records say what was seen of these very bytes: a build of the same bytes keeps them. @returns their new paths */
+async function carryRecords(from: string, to: string): Promise<readonly string[]> {
   const sums = await readFile(join(from, 'SHA256SUMS'), 'utf8').catch(() => undefined)
-  if (sums === undefined || sums !== (await readFile(join(to, 'SHA256SUMS'), 'utf8'))) return
-  for (const name of (await readdir(from)).filter(isBootRecord))
-    await copyFile(join(from, name), join(to, name))
+  if (sums === undefined || sums !== (await readFile(join(to, 'SHA256SUMS'), 'utf8'))) return []
+  const names = (await readdir(from)).filter(isBootRecord)
+  for (const name of names) await copyFile(join(from, name), join(to, name))
+  return names.map((name) => join(to, name))
 }
 
 /** rename(2) cannot replace a full directory: the old one steps aside first. */
