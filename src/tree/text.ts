@@ -79,58 +79,94 @@ function unquote(text: string): string {
   return text.replace(/\\x([0-9a-f]{2})/g, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)))
 }
 
-/** @throws S5_STORE_DAMAGED when `text` is not what `printTree` writes */
+/** What stands in front of a path: `TYPE MODE UID GID MTIME OWNER`, or `h INODE OWNER`. */
+interface Head {
+  /** undefined for one more name of an inode. */
+  readonly type: Inode['type'] | undefined
+  readonly mode: number
+  readonly uid: number
+  readonly gid: number
+  readonly mtime: number
+  readonly inode: number
+  readonly owner: string
+}
+
+/**
+ * Files of a package share what stands in front of their paths: it is read once.
+ * @throws S5_STORE_DAMAGED when `text` is not what `printTree` writes
+ */
 export function parseTree(text: string): Tree {
-  const lines = text.split('\n')
-  if (lines[0] !== 'stage5-tree 1')
-    throw damaged(`expected stage5-tree 1, found ${JSON.stringify(lines[0]?.slice(0, 40))}`)
+  const [first = ''] = text.split('\n', 1)
+  if (first !== 'stage5-tree 1')
+    throw damaged(`expected stage5-tree 1, found ${JSON.stringify(first.slice(0, 40))}`)
   const owners: string[] = []
   const inodes: Inode[] = []
   const names: Name[] = []
-  for (let at = 1; at < lines.length - 1; at++) {
-    const words = (lines[at] as string).split(' ')
-    const letter = words[0] as string
-    if (letter === 'o') owners.push(unquote(words[1] ?? ''))
-    else if (letter === 'x') addXattr(inodes, unquote(words[1] ?? ''), words[2] ?? '')
-    else if (letter === 'h') {
-      names.push({ path: pathOf(words[3]), inode: Number(words[1]), owner: owners[Number(words[2])] ?? '' })
-    } else {
-      const inode = inodes.push(parseInode(letter, words)) - 1
-      names.push({ path: pathOf(words[6]), inode, owner: owners[Number(words[5])] ?? '' })
+  const heads = new Map<string, Head>()
+  for (let at = first.length + 1, end = 0; at < text.length; at = end + 1) {
+    end = text.indexOf('\n', at)
+    if (end < 0) end = text.length
+    const letter = text[at]
+    if (letter === 'o' || letter === 'x') {
+      const [, name = '', value = ''] = text.slice(at, end).split(' ')
+      if (letter === 'o') owners.push(unquote(name))
+      else addXattr(inodes, unquote(name), value)
+      continue
     }
+    const path = text.indexOf(' /', at)
+    if (path < 0 || path > end)
+      throw damaged(`expected a path in ${JSON.stringify(text.slice(at, Math.min(end, at + 80)))}`)
+    const words = text.slice(at, path)
+    let head = heads.get(words)
+    if (!head) {
+      head = parseHead(words.split(' '), owners)
+      heads.set(words, head)
+    }
+    const space = text.indexOf(' ', path + 1)
+    const after = space < 0 || space > end ? end : space
+    const { type, owner } = head
+    const inode =
+      type === undefined ? head.inode : inodes.push(inodeOf(type, head, text.slice(after + 1, end))) - 1
+    names.push({ path: unquote(text.slice(path + 2, after)), inode, owner })
   }
   return { inodes, names }
 }
 
-function pathOf(word: string | undefined): string {
-  if (word?.[0] !== '/') throw damaged(`expected a path, found ${JSON.stringify(word)}`)
-  return unquote(word.slice(1))
+function parseHead(words: readonly string[], owners: readonly string[]): Head {
+  const letter = words[0] as string
+  const type = TYPES[letter]
+  if (type === undefined && letter !== 'h') throw damaged(`unknown line type ${JSON.stringify(letter)}`)
+  const owner = owners[Number(words[type === undefined ? 2 : 5])] ?? ''
+  const head: Head =
+    type === undefined
+      ? { type, mode: 0, uid: 0, gid: 0, mtime: 0, inode: Number(words[1]), owner }
+      : {
+          type,
+          mode: Number.parseInt(words[1] ?? '', 8),
+          uid: Number(words[2]),
+          gid: Number(words[3]),
+          mtime: Number(words[4]),
+          inode: 0,
+          owner,
+        }
+  const { mode, uid, gid, mtime, inode } = head
+  if (Number.isNaN(mode + uid + gid + mtime + inode)) throw damaged(`expected numbers in ${words.join(' ')}`)
+  return head
 }
 
-function parseInode(letter: string, words: readonly string[]): Inode {
-  const type = TYPES[letter]
-  if (type === undefined) throw damaged(`unknown line type ${JSON.stringify(letter)}`)
-  const meta = {
-    mode: Number.parseInt(words[1] ?? '', 8),
-    uid: Number(words[2]),
-    gid: Number(words[3]),
-    mtime: Number(words[4]),
+/** @param tail what stands behind the path */
+function inodeOf(type: Inode['type'], { mode, uid, gid, mtime }: Head, tail: string): Inode {
+  if (type === 'file') {
+    const space = tail.indexOf(' ')
+    const size = Number(tail.slice(0, space))
+    return { type, mode, uid, gid, mtime, size, content: `sha256:${tail.slice(space + 1)}` }
   }
-  if (Number.isNaN(meta.mode + meta.uid + meta.gid + meta.mtime))
-    throw damaged(`expected numbers in ${words.join(' ')}`)
-  switch (type) {
-    case 'dir':
-    case 'fifo':
-    case 'socket':
-      return { type, ...meta }
-    case 'file':
-      return { type, ...meta, size: Number(words[7]), content: `sha256:${words[8]}` }
-    case 'symlink':
-      return { type, ...meta, target: unquote(words[7] ?? '') }
-    case 'char':
-    case 'block':
-      return { type, ...meta, major: Number(words[7]), minor: Number(words[8]) }
+  if (type === 'symlink') return { type, mode, uid, gid, mtime, target: unquote(tail) }
+  if (type === 'char' || type === 'block') {
+    const [major, minor] = tail.split(' ').map(Number) as [number, number]
+    return { type, mode, uid, gid, mtime, major, minor }
   }
+  return { type, mode, uid, gid, mtime }
 }
 
 function addXattr(inodes: Inode[], name: string, hex: string): void {
