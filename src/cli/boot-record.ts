@@ -1,9 +1,10 @@
 /** Boot records: which images a guest was started from and what was seen, signed, beside the output they speak of. */
-import { readdir, readFile, rename, writeFile } from 'node:fs/promises'
+import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Digest } from '../base/digest.ts'
 import { Stage5Error } from '../base/errors.ts'
 import { type PrivateKey, type PublicKey, type Signature, signBytes, verifyBytes } from '../host/signing.ts'
+import { writeWhole } from '../host/whole-file.ts'
 import { shownPath } from './world.ts'
 
 export interface TestResult {
@@ -55,15 +56,9 @@ export async function writeBootRecord(
   const bytes = Buffer.from(`${JSON.stringify(body, null, 2)}\n`)
   const signature = `${JSON.stringify([signBytes(key, bytes)], null, 2)}\n`
   // The signature first: a new record beside the old signature does not verify, which is the safe way to be torn.
-  await replace(join(directory, `${name}.sig`), signature)
-  await replace(join(directory, name), bytes)
+  await writeWhole(join(directory, `${name}.sig`), signature)
+  await writeWhole(join(directory, name), bytes)
   return name
-}
-
-async function replace(path: string, content: string | Uint8Array): Promise<void> {
-  const fresh = `${path}.${process.pid}.tmp`
-  await writeFile(fresh, content)
-  await rename(fresh, path)
 }
 
 /** Whether a file of an output folder came after the build: a record or its signature. */

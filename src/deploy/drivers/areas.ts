@@ -111,6 +111,7 @@ async function seedArea(given: string, own: string, signal: AbortSignal): Promis
   await mkdir(dirname(own), { recursive: true })
   if (existsSync(given)) await run(['cp', '-a', '--', given, fresh], { signal })
   else await mkdir(fresh)
+  await run(['sync', '-f', fresh], { signal })
   await rename(fresh, own)
 }
 
