@@ -1,5 +1,6 @@
 /** Records and small objects that are published together: one transaction for many, begun by the first. */
 import { setImmediate } from 'node:timers/promises'
+import type { Digest } from '../base/digest.ts'
 import type { Kind } from './segment.ts'
 import type { RecordTransaction } from './transaction.ts'
 
@@ -7,6 +8,7 @@ interface Batch extends AsyncDisposable {
   put(kind: Kind, key: string, bytes: Uint8Array): void
   /** What was put and is not published yet. */
   peek(kind: Kind, key: string): Buffer | undefined
+  has(content: Digest): boolean
   /** Bytes that wait. */
   readonly bytes: number
   /** Resolves when all that was put before is durable. Calls that come together share one transaction. */
@@ -41,6 +43,7 @@ export function createBatch(begin: () => RecordTransaction): Batch {
       waiting.put(kind, key, bytes)
     },
     peek: (kind, key) => waiting?.peek(kind, key) ?? committing?.peek(kind, key),
+    has: (content) => waiting?.has(content) === true || committing?.has(content) === true,
     get bytes() {
       return waiting?.bytes ?? 0
     },

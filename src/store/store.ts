@@ -145,7 +145,7 @@ export async function openStore(path: string, options: StoreOptions = {}): Promi
     put: (kind, key, bytes) => {
       if (!catalog.contains(kind, key)) batch.put(kind, key, bytes)
     },
-    has: (content) => catalog.has(content) || batch.peek('object', content.slice(7)) !== undefined,
+    has: (content) => catalog.has(content) || batch.has(content),
   }
 
   /** Collection removes what nothing refers to yet, so nothing may be begun beside it. */
@@ -157,8 +157,6 @@ export async function openStore(path: string, options: StoreOptions = {}): Promi
   }
 
   function readSync(content: Digest, part?: Part): Uint8Array {
-    const waiting = batch.peek('object', content.slice(7))
-    if (waiting) return partOf(content, waiting, part)
     if (!catalog.has(content))
       for (const transaction of live) {
         const bytes = transaction.read(content, part)
@@ -288,11 +286,4 @@ export async function openStore(path: string, options: StoreOptions = {}): Promi
     }
     return { segments: catalog.segments().good.length, ...count }
   }
-}
-
-function partOf(content: Digest, bytes: Uint8Array, part?: Part): Uint8Array {
-  if (!part) return bytes
-  const end = part.offset + part.length
-  if (end > bytes.length) throw new Stage5Error('S5_STORE_DAMAGED', `object ${content} is cut short`)
-  return bytes.subarray(part.offset, end)
 }

@@ -6,6 +6,7 @@ import { closeSync, rmSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { crc32 } from 'node:zlib'
 import type { Digest } from '../base/digest.ts'
+import { Stage5Error } from '../base/errors.ts'
 import { type Disk, diskError, readAll, writeAll } from '../host/disk.ts'
 import type { Bodies } from '../tree/bodies.ts'
 import { uniqueName } from '../host/temp.ts'
@@ -45,7 +46,11 @@ export interface RecordTransaction extends Transaction {
   peek(kind: Kind, key: string): Buffer | undefined
   /** A payload that lies in this directory already. */
   place(entry: Entry): void
-  /** Bytes of an object that `add` was told of, before `commit` is done. */
+  has(content: Digest): boolean
+  /**
+   * Bytes of an object that `put` or `add` took, before `commit` is done.
+   * @throws S5_STORE_DAMAGED, S5_DISK_FAILED
+   */
   read(content: Digest, part?: Part): Buffer | undefined
   readonly bytes: number
 }
@@ -60,8 +65,6 @@ export function beginTransaction(
   const directory = join(root, 'staging', name)
   const entries: Entry[] = []
   const records = new Map<string, Entry>()
-  /** Large objects have files of their own; until those are published they are read from here. */
-  const held = new Map<string, Buffer>()
   const contents = new Map<Digest, Staged>()
   const own = bodiesIn(directory, (content) => contents.has(content) || catalog.has(content), disk)
   let pack: Pack | undefined
@@ -111,6 +114,23 @@ export function beginTransaction(
     }
   }
 
+  /** An object whose digest is known already. */
+  function writeLarge(key: string, payload: Uint8Array): void {
+    const path = join(directory, key)
+    step(() => {
+      const fd = disk.open(path, 'create', 0o400)
+      try {
+        writeAll(disk, fd, payload, 0, payload.length)
+      } catch (error) {
+        remove(path)
+        throw error
+      } finally {
+        closeSync(fd)
+      }
+    })
+    add([{ content: `sha256:${key}`, file: key, offset: 0, size: payload.length }])
+  }
+
   async function publish(): Promise<void> {
     add(own.list())
     pack?.flush()
@@ -153,14 +173,10 @@ export function beginTransaction(
     },
     put: (kind, key, payload) => {
       const id = `${kind} ${key}`
-      if (records.has(id) || held.has(id)) return
+      if (records.has(id) || (kind === 'object' && contents.has(`sha256:${key}`))) return
       bytes += payload.length
       if (kind === 'object' && payload.length > PACKED_MAX) {
-        const body = own.open(payload.length)
-        body.write(payload)
-        body.close()
-        held.set(id, Buffer.from(payload))
-        return
+        return writeLarge(key, payload)
       }
       pack ??= createPack(disk, directory, 'records.pack')
       const offset = step(() => (pack as Pack).append(payload))
@@ -176,17 +192,19 @@ export function beginTransaction(
       entries.push(entry)
     },
     peek: (kind, key) => {
-      const large = held.get(`${kind} ${key}`)
-      if (large) return large
       const entry = records.get(`${kind} ${key}`)
       return entry && step(() => (pack as Pack).read(entry.offset, entry.size))
     },
     place: (entry) => void entries.push(entry),
+    has: (content) => contents.has(content) || records.has(`object ${content.slice(7)}`),
     read: (content, part) => {
-      const staged = contents.get(content)
+      const packed = records.get(`object ${content.slice(7)}`)
+      const staged = packed ?? contents.get(content)
       if (!staged) return undefined
       const { offset, length } = part ?? { offset: 0, length: staged.size }
-      if (offset + length > staged.size) return undefined
+      if (offset + length > staged.size)
+        throw new Stage5Error('S5_STORE_DAMAGED', `object ${content} is cut short`)
+      if (packed) return step(() => (pack as Pack).read(packed.offset + offset, length))
       const bytes = Buffer.allocUnsafeSlow(length)
       return step(() => {
         const fd = disk.open(join(folder, staged.file), 'read')

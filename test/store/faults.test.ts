@@ -8,6 +8,7 @@ import assert from 'node:assert/strict'
 import { existsSync, mkdirSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'node:test'
+import type { Code } from '../../src/base/codes.ts'
 import { isStage5Error } from '../../src/base/errors.ts'
 import { type Disk, realDisk } from '../../src/host/disk.ts'
 import { temporaryDirectory } from '../../src/host/temp.ts'
@@ -50,6 +51,9 @@ async function brokenRun(path: string, disk: Disk, failed: (error: unknown) => v
   return wrong
 }
 
+/** What is no plain failure of the disk. */
+const CODES: { readonly [kind: string]: Code } = { ENOSPC: 'S5_DISK_FULL', EROFS: 'S5_FILE_FORBIDDEN' }
+
 /** Runs with the fault at 1, 2, 3 … until one gets through without meeting it. */
 async function failEverywhere(kind: Errno | 'short', lasting: boolean, step: number): Promise<number> {
   using directory = temporaryDirectory(FAST)
@@ -64,7 +68,7 @@ async function failEverywhere(kind: Errno | 'short', lasting: boolean, step: num
     assert.deepEqual(wrong, [], where)
     if (kind === 'short') assert.equal(error, undefined, where)
     else if (error !== undefined) {
-      const code = kind === 'ENOSPC' ? 'S5_DISK_FULL' : 'S5_DISK_FAILED'
+      const code = CODES[kind] ?? 'S5_DISK_FAILED'
       assert.ok(isStage5Error(error, code), where)
       assert.ok(/^(?:object sha256|ref |\/)/.test(error.message), error.message)
     }
