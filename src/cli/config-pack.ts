@@ -1,5 +1,5 @@
 /** Config packages: a folder as a signed archive that guests apply over HTTP, and the seed that tells one guest apart. */
-import { lstat, mkdir, readdir, readFile, readlink, rename, stat, writeFile } from 'node:fs/promises'
+import { lstat, mkdir, readdir, readFile, readlink, stat } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { gunzipSync, gzipSync } from 'node:zlib'
 import { printable, Stage5Error } from '../base/errors.ts'
@@ -9,6 +9,7 @@ import { signifySignature } from '../format/signify.ts'
 import { tarHeader, tarPadding, tarTrailer } from '../format/tar-write.ts'
 import type { TarType } from '../format/tar.ts'
 import { type PrivateKey, signBytes } from '../host/signing.ts'
+import { writeWhole } from '../host/whole-file.ts'
 import { shownPath } from './world.ts'
 
 /** What a folder of a config package may hold: files for the guest's root, and a script that is run there. */
@@ -148,13 +149,8 @@ function invalid(message: string): Stage5Error {
 export async function writeSigned(file: string, bytes: Uint8Array, key: PrivateKey): Promise<void> {
   await mkdir(dirname(file), { recursive: true })
   const { sig, keyid } = signBytes(key, bytes)
-  for (const [name, content] of [
-    [`${file}.sig`, signifySignature(Buffer.from(sig, 'base64'), keyid)],
-    [file, bytes],
-  ] as const) {
-    await writeFile(`${name}.tmp`, content)
-    await rename(`${name}.tmp`, name)
-  }
+  await writeWhole(`${file}.sig`, signifySignature(Buffer.from(sig, 'base64'), keyid))
+  await writeWhole(file, bytes)
 }
 
 const WORD = /^(?:stage5\.[a-z]+|init|panic|roothash)=\S+$/

@@ -6,6 +6,7 @@ import { Stage5Error } from '../base/errors.ts'
 import { probeAccel } from '../deploy/accel.ts'
 import { copyDataDisk } from '../deploy/data-disk.ts'
 import type { GuestArch, GuestSpec } from '../deploy/qemu.ts'
+import { syncFile } from '../host/disk.ts'
 import { findTool, run } from '../host/run.ts'
 import { type Forward, FORWARD_EXPECTED, parseForward } from '../resolve/forward.ts'
 import { BOOT_WAYS, type BootWay } from '../resolve/profile.ts'
@@ -289,6 +290,7 @@ async function own(
     const fresh = join(folder, `.${name}.${process.pid}.tmp`)
     try {
       await make(fresh)
+      await syncFile(fresh)
       await rename(fresh, disk)
     } finally {
       await rm(fresh, { force: true })
