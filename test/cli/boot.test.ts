@@ -29,6 +29,7 @@ const CASES: readonly (readonly [name: string, code: number, words: readonly str
   ['key-show', 0, ['key', 'show', 'boot']],
   ['key-unknown-action', 2, ['key', 'sign', 'boot']],
   ['convert-no-file', 1, ['convert', 'old.img']],
+  ['convert-into-foreign-folder', 1, ['convert', 'repos/house.yaml', '-o', 'profiles']],
   ['convert-no-initrd', 1, ['convert', 'profiles/shop.yaml']],
   ['convert-unknown-layout', 2, ['convert', 'old.img', '--to', 'pieces']],
 ]

@@ -1,7 +1,7 @@
 /** Old initrds become base and initramfs: every compressor gives one result, it boots, and dracut boots the base, too. */
 import assert from 'node:assert/strict'
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { join, resolve } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { bootGuest, type Guest, waitReady } from '../../src/deploy/qemu.ts'
 import { planOneInitrd } from '../../src/emit/one-initrd.ts'
@@ -96,6 +96,12 @@ test('gz, xz, zstd and plain give one result; a later archive overrides a file; 
 
   const again = join(folder.path, 'again')
   assert.equal((await convert(one, '--to', 'parts', '-o', again)).code, 0)
+  assert.equal(
+    (await convert(one, '--to', 'parts', '-o', again)).code,
+    0,
+    'what it made itself it makes anew',
+  )
+  assert.match((await convert(one, '--to', 'parts', '-o', dirname(one))).stderr, /S5_DIRECTORY_EXISTS/)
   for (const name of ['initramfs', 'squashfs.img', 'cmdline'])
     assert.deepEqual(
       readFileSync(join(again, name)),

@@ -1,5 +1,5 @@
 /** `stage5 convert INITRD`: an old initrd that holds a whole root becomes initramfs and base, or is split into them. */
-import { readFile } from 'node:fs/promises'
+import { readdir, readFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import type { Json } from '../../base/json.ts'
 import { Stage5Error } from '../../base/errors.ts'
@@ -7,6 +7,7 @@ import { treeOfArchives } from '../../emit/cpio-tree.ts'
 import { initramfsEmitter, initramfsTree } from '../../emit/initramfs.ts'
 import { planOneInitrd } from '../../emit/one-initrd.ts'
 import { squashfsEmitter } from '../../emit/squashfs.ts'
+import { diskError, errnoOf } from '../../host/disk.ts'
 import { openBlocks } from '../../jobs/blocks.ts'
 import { BOOT_MODULES, kernelReleases, moduleClosure } from '../../stage/modules.ts'
 import { resolvePath } from '../../tree/resolve-path.ts'
@@ -19,6 +20,7 @@ import { timed } from '../timed.ts'
 import { shownPath, type World } from '../world.ts'
 
 const BASE = 'squashfs.img'
+const PARTS = 'parts.json'
 const NAMES = { initramfs: 'initramfs', base: BASE, cmdline: 'cmdline', one: 'one.initrd' } as const
 
 export const convert: Command = {
@@ -47,6 +49,7 @@ export const convert: Command = {
       throw new Stage5Error('S5_USAGE', `--to expects parts or one, found ${JSON.stringify(layout)}`)
     const path = resolve(world.directory, given)
     const target = resolve(world.directory, textOption(words, 'out') ?? `${path}.converted`)
+    await refuseForeign(target, path)
     const initrd = await timed(world, 'read', () => readInitrd(path, shownPath(path), world.signal))
     await using output = await openOutput(join(target, '..'), target.split('/').at(-1) as string)
     const ready = splitAgain(initrd)
@@ -72,6 +75,21 @@ export const convert: Command = {
       ].join(''),
     }
   },
+}
+
+/** What stands there is replaced as a whole: only what an earlier run made may go. @throws S5_DIRECTORY_EXISTS */
+async function refuseForeign(target: string, initrd: string): Promise<void> {
+  const ours = new Set<string>([...Object.values(NAMES), PARTS, 'SHA256SUMS'])
+  const there = await readdir(target).catch((error: unknown) => {
+    if (errnoOf(error) === 'ENOENT') return []
+    throw diskError(error, shownPath(target))
+  })
+  if (there.every((name) => ours.has(name) && join(target, name) !== initrd)) return
+  throw new Stage5Error(
+    'S5_DIRECTORY_EXISTS',
+    `${shownPath(target)}: expected nothing there or what convert made before`,
+    { hint: 'stage5 convert INITRD --out DIR names another folder' },
+  )
 }
 
 function segmentsOf({ segments }: Initrd): Json {
@@ -200,5 +218,5 @@ async function joinParts(output: OutputFolder, cmdline: string, old: Initrd): Pr
     for (const piece of plan.pieces) await sink.write(typeof piece === 'string' ? bytes[piece] : piece)
   })
   const record = { file: NAMES.one, parts: plan.parts }
-  await output.addBytes('parts.json', 'report', `${JSON.stringify(record, null, 2)}\n`)
+  await output.addBytes(PARTS, 'report', `${JSON.stringify(record, null, 2)}\n`)
 }
