@@ -1,4 +1,9 @@
-/** Compares and links many sets of files in two threads: some in another one, the others here. */
+/**
+ * Compares and links many sets of files in several threads: some in others, the rest here.
+ *
+ * A rename that frees a file waits for the device where the file system discards what is free, so there are more threads
+ * than processors: waits of one are work of another.
+ */
 import { setImmediate } from 'node:timers/promises'
 import { startThread } from '../host/thread.ts'
 import { type Bucket, linker, type Outcome, type Setting } from './dedupe-link.ts'
@@ -8,8 +13,9 @@ import type { FileNode } from './dedupe-scan.ts'
 /** Files and bytes that are compared at a time. */
 const SHARE_FILES = 256
 const SHARE_BYTES = 8 << 20
-/** Shares that the other thread has at once: it works on one and finds the next. */
+/** Shares that another thread has at once: it works on one and finds the next. */
 const AHEAD = 3
+const OTHERS = 3
 
 type Share = readonly Bucket[]
 
@@ -19,9 +25,9 @@ interface Linked {
   readonly outcome: Outcome
 }
 
-/** Disposed, both have stopped. */
+/** Disposed, all have stopped. */
 export interface Threads extends AsyncDisposable {
-  /** Starts the other thread, which takes a while. */
+  /** Starts the other threads, which takes a while. */
   readonly start: () => void
   /**
    * Every bucket once, in no order. A file that cannot be read is equal to none.
@@ -37,7 +43,7 @@ export interface Threads extends AsyncDisposable {
 }
 
 export function openThreads(): Threads {
-  let other: Other | undefined
+  let others: readonly Other[] = []
   let flag: Int32Array | undefined
 
   async function* link(
@@ -48,33 +54,36 @@ export function openThreads(): Threads {
     flag = setting.stop
     const shares = sharesOf(buckets)
     const here = linker(setting)
-    other?.begin(setting)
+    for (const other of others) other.begin(setting)
     let next = 0
     while (next < shares.length) {
-      while (other && other.pending() < AHEAD && next < shares.length - 1) {
-        const share = shares[next++] as Share
-        before(share)
-        other.give(share)
-      }
+      for (let ahead = 1; ahead <= AHEAD; ahead++)
+        for (const other of others) {
+          if (other.pending() >= ahead || next >= shares.length - 1) continue
+          const share = shares[next++] as Share
+          before(share)
+          other.give(share)
+        }
       const mine = shares[next++] as Share
       before(mine)
       yield { buckets: mine.length, outcome: here(mine) }
       await setImmediate()
-      if (other) yield* other.take()
+      for (const other of others) yield* other.take()
     }
-    while (other && other.pending() > 0) {
-      await other.news()
-      yield* other.take()
-    }
+    for (const other of others)
+      while (other.pending() > 0) {
+        await other.news()
+        yield* other.take()
+      }
   }
 
   const stop = async (): Promise<void> => {
     if (flag) Atomics.store(flag, 0, 1)
-    await other?.end()
+    await Promise.all(others.map((other) => other.end()))
   }
   return {
     start: () => {
-      other ??= startOther()
+      if (others.length === 0) others = Array.from({ length: OTHERS }, startOther)
     },
     link,
     stop,

@@ -218,7 +218,7 @@ test('killed at any point it loses no byte and no time, and the next run mends t
   t.diagnostic(`${killed} kills`)
 })
 
-test('two threads that are killed or interrupted lose no byte and no time either', async (t) => {
+test('several threads that are killed or interrupted lose no byte and no time either', async (t) => {
   if (!findTool('getfattr') || !findTool('strace')) return t.skip('needs getfattr and strace')
   const guests = ['a', 'b', 'c']
   const saved = join(top, '.saved')
