@@ -11,7 +11,7 @@ export async function shellOn(project: string, guest: string, command: string): 
   try {
     return await new Promise<string>((done, failed) => {
       let seen = ''
-      const timer = setTimeout(() => failed(new Error(`${guest}: ${command}: ${seen.slice(-500)}`)), 120_000)
+      const timer = setTimeout(() => failed(new Error(`${guest}: ${command}: ${seen.slice(-500)}`)), 600_000)
       socket.on('error', failed)
       socket.on('data', (bytes: Buffer) => {
         seen += bytes.toString('latin1').replaceAll('\r', '')

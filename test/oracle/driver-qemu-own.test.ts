@@ -4,32 +4,12 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { guestFolder } from '../../src/deploy/drivers/folder.ts'
-import { connectUnix } from '../../src/deploy/qmp.ts'
 import { run } from '../../src/host/run.ts'
 import { temporaryDirectory } from '../../src/host/temp.ts'
 import { openBench } from '../helpers/fd-bench-qemu.ts'
 import { until } from '../helpers/fd-contract.ts'
 import { toys } from '../helpers/fd-toys.ts'
-
-/** Types a command at the console of a guest. @returns what it printed */
-async function typed(path: string, command: string): Promise<string> {
-  const socket = connectUnix(path)
-  let shown = ''
-  const { promise, resolve, reject } = Promise.withResolvers<string>()
-  const timer = setTimeout(() => reject(new Error(`no answer; the console shows: ${shown}`)), 60_000)
-  socket.on('data', (bytes: Buffer) => {
-    shown += bytes.toString('utf8').replaceAll('\r', '')
-    const found = /BEG-0\n([^]*?)END-0/.exec(shown)
-    if (found) resolve(found[1] as string)
-  })
-  socket.write(`\necho BEG-$((0)); ${command}; echo END-$((0))\n`)
-  try {
-    return await promise
-  } finally {
-    clearTimeout(timer)
-    socket.destroy()
-  }
-}
+import { shellOn } from '../helpers/fdt-console.ts'
 
 test('a guest has its own name, machine-id, keys and secrets, and none of them stands in an image', async (t) => {
   const folder = await toys(t)
@@ -41,8 +21,9 @@ test('a guest has its own name, machine-id, keys and secrets, and none of them s
   try {
     await until(bench, ({ health }) => health === 'pass', t.signal)
     const own = guestFolder(join(folder, '.stage5/guests'), guest.name)
-    const said = await typed(
-      own.file('run', 'console.sock'),
+    const said = await shellOn(
+      folder,
+      guest.name,
       [
         'hostname; cat /etc/machine-id /etc/toy.key; ls -l /etc/toy.key | cut -c1-10; df -m /srv/keep | tail -1',
         'cat /run/resolv.conf; pidof udhcpc || echo static; ip -o -4 route show default | cut -d " " -f1-3',

@@ -795,13 +795,14 @@ for (const [what, entry, code, message] of [
     await assert.rejects(load({ x: `files: [${entry}]` }, 'x', { 'profiles/dir/f': '' }), { code, message })
   })
 
-test('a profile is read in a few milliseconds', async () => {
+test('a profile is read in a few milliseconds of the processor', async () => {
   const packages = Array.from({ length: 200 }, (_, at) => `  - package-${at}`).join('\n')
   const text = `repositories: [r]\npackages:\n${packages}\n`
   await load({ x: text })
-  const start = performance.now()
+  const before = process.cpuUsage()
   for (let round = 0; round < 5; round++) await load({ x: text })
-  const each = (performance.now() - start) / 5
+  const { user, system } = process.cpuUsage(before)
+  const each = (user + system) / 5000
   assert.ok(each < 250, `${each} ms`)
 })
 
