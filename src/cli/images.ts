@@ -5,7 +5,7 @@ import { Stage5Error } from '../base/errors.ts'
 import { layoutOfSquashfs, type ReadableImage } from '../emit/delta.ts'
 import { type Layout, parseLayout } from '../format/delta.ts'
 import { generationNamed, generationsOf } from './generations.ts'
-import { readManifest } from './manifest.ts'
+import { meansFolder, readManifest } from './manifest.ts'
 import { openNamed } from './named-file.ts'
 import { shownPath, type World } from './world.ts'
 
@@ -19,11 +19,11 @@ interface OpenImage extends ReadableImage, AsyncDisposable {
  */
 export async function openImage(world: World, word: string): Promise<OpenImage> {
   const given = resolve(world.directory, word)
-  const found = await stat(given).catch(() => undefined)
-  const known = found ? [] : await generationsOf(world, word)
-  const generation = found ? undefined : (known.at(-1) ?? (await generationNamed(world, word)))
-  if (generation) return await openPlain(await baseOf(generation.directory))
-  return await openPlain(found?.isDirectory() ? await baseOf(given) : given)
+  if (await meansFolder(world, word)) return await openPlain(await baseOf(given))
+  const isFile = (await stat(given).catch(() => undefined))?.isFile() === true
+  const known = isFile ? [] : await generationsOf(world, word)
+  const generation = isFile ? undefined : (known.at(-1) ?? (await generationNamed(world, word)))
+  return await openPlain(generation ? await baseOf(generation.directory) : given)
 }
 
 /** @throws S5_FILE_MISSING */

@@ -1,6 +1,6 @@
 /** The manifest of an output folder, read back: what `boot`, `diff` and later builds know of a build. */
-import { readdir, readFile } from 'node:fs/promises'
-import { basename, join } from 'node:path'
+import { readdir, readFile, stat } from 'node:fs/promises'
+import { basename, join, resolve } from 'node:path'
 import { Stage5Error } from '../base/errors.ts'
 import { objectOf } from '../base/json.ts'
 import type { DataSchema } from '../resolve/profile.ts'
@@ -89,6 +89,20 @@ export interface Manifest {
   readonly dataSchema?: DataSchema
 }
 
+/**
+ * Whether a word of the command line means a folder. One without a slash may be the name of a line or a profile, beside
+ * which a folder of the same name happens to stand: it means the folder only where that is an output folder.
+ */
+export async function meansFolder(world: World, word: string): Promise<boolean> {
+  const path = resolve(world.directory, word)
+  if (!(await stat(path).catch(() => undefined))?.isDirectory()) return false
+  return word.includes('/') || (await readdir(path)).some(isManifest)
+}
+
+function isManifest(file: string): boolean {
+  return file.endsWith('.manifest.json')
+}
+
 /** @throws S5_OUTPUT_MISSING when the folder has no manifest that this version reads */
 export async function readManifest(directory: string): Promise<Manifest> {
   const file = await manifestFile(directory)
@@ -97,7 +111,7 @@ export async function readManifest(directory: string): Promise<Manifest> {
 
 /** Path of the manifest in an output folder. @throws S5_OUTPUT_MISSING */
 export async function manifestFile(directory: string): Promise<string> {
-  const name = (await readdir(directory).catch(() => [])).find((file) => file.endsWith('.manifest.json'))
+  const name = (await readdir(directory).catch(() => [])).find(isManifest)
   if (name !== undefined) return join(directory, name)
   throw new Stage5Error(
     'S5_OUTPUT_MISSING',

@@ -7,17 +7,17 @@ import { parseTree } from '../tree/text.ts'
 import type { Side } from './compare.ts'
 import { type Generation, generationNamed } from './generations.ts'
 import { lockPath } from './lock-file.ts'
-import { readManifest } from './manifest.ts'
+import { meansFolder, readManifest } from './manifest.ts'
 import { shownPath, type World } from './world.ts'
 
 /** @throws S5_LOCK_MISSING when the word names nothing, S5_GENERATION_UNKNOWN, S5_OUTPUT_MISSING */
 export async function readSide(world: World, word: string): Promise<Side> {
   const path = resolve(world.directory, word)
-  const found = await stat(path).catch(() => undefined)
-  if (found?.isDirectory()) return await readBuild(path, word)
-  const generation = found ? undefined : await generationNamed(world, word)
+  if (await meansFolder(world, word)) return await readBuild(path, word)
+  const isFile = (await stat(path).catch(() => undefined))?.isFile() === true
+  const generation = isFile ? undefined : await generationNamed(world, word)
   if (generation) return await generationSide(generation)
-  const file = found?.isFile() ? path : lockPath(world, word)
+  const file = isFile ? path : lockPath(world, word)
   const text = await readFile(file, 'utf8').catch(() => undefined)
   if (text !== undefined) return { name: word, lock: parseLock(text, shownPath(file)) }
   throw new Stage5Error(

@@ -1,6 +1,6 @@
 /** `stage5 delta` and `stage5 patch` on outputs and on bare files. */
 import assert from 'node:assert/strict'
-import { copyFileSync, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { expectConsole, stage5 } from '../helpers/console.ts'
@@ -50,6 +50,23 @@ test('without layouts the images are read, and the delta copies the same bytes',
   const known = await json('out/shop', 'out/shop-ssl', '-o', 'known.delta')
   assert.equal(bare.copied, known.copied)
   assert.equal(bare.blocks, known.blocks)
+})
+
+test('a folder that has the name of a profile by chance does not stand for it', async () => {
+  mkdirSync(at('shop'))
+  const runs = [
+    ['delta', 'shop', 'out/shop-ssl', '-o', 'by-name.delta'],
+    ['diff', 'shop', 'shop@ssl'],
+    ['checkout', 'shop', 'by-name'],
+  ]
+  for (const words of runs) {
+    const { code, stderr } = await stage5(project.directory, words)
+    assert.equal(code, 0, stderr)
+  }
+  assert.ok(existsSync(at('by-name/usr/bin/shop')))
+  const { code, stderr } = await stage5(project.directory, ['checkout', './shop', 'by-path'])
+  assert.equal(code, 1)
+  assert.match(stderr, /shop is no output folder[^]*S5_OUTPUT_MISSING/)
 })
 
 test('the wrong base is told, and no file is left', async (t) => {

@@ -1,5 +1,5 @@
 /** `stage5 checkout WHAT DIR`: a root as a folder, hard-linked from the store; `--check` compares one with what it was. */
-import { mkdir, stat } from 'node:fs/promises'
+import { mkdir } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import { type Digest, parseDigest } from '../../base/digest.ts'
 import { printable, Stage5Error } from '../../base/errors.ts'
@@ -12,7 +12,7 @@ import { checkRoot } from '../check-root.ts'
 import { type Command, type Result, textOption, type Words } from '../command.ts'
 import { generationNamed, rootOf } from '../generations.ts'
 import { keep, keepProject } from '../kept.ts'
-import { readManifest } from '../manifest.ts'
+import { meansFolder, readManifest } from '../manifest.ts'
 import { isProtection, protect, type Protection, PROTECTIONS, refuseUnsupported } from '../protect.ts'
 import { mebibytes } from '../render/progress.ts'
 import { timed } from '../timed.ts'
@@ -113,8 +113,8 @@ interface Stored {
 
 /** The root of a build as it was emitted, or of a profile as it is locked. */
 async function rootOfWord(world: World, what: string): Promise<Stored> {
-  const path = resolve(world.directory, what)
-  if ((await stat(path).catch(() => undefined))?.isDirectory()) {
+  if (await meansFolder(world, what)) {
+    const path = resolve(world.directory, what)
     const { root, image } = await readManifest(path)
     return await storedTree(world, parseDigest(root), shownPath(path), image.profile)
   }
