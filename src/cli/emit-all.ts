@@ -26,6 +26,7 @@ import {
   emitVerityOf,
   type Verity,
   verityRecord,
+  writtenBase,
 } from './emit-root.ts'
 import type { Composed } from './flow.ts'
 import { mayReplace } from './generations.ts'
@@ -57,6 +58,7 @@ export async function emitAll(world: World, recipe: Recipe, composed: Composed):
   await using output = await openOutput(parent, name, measure)
   // A disk is written while its base is read. They end before the folder goes.
   await using threads = openThreads(2)
+  if (DISKS.some((format) => wanted.has(format))) threads.warm()
   // Worker threads see what lies in files.
   await store.flush()
   await using blocks = openBlocks(store.blocks, store, world.limit, world.threads, world.signal)
@@ -107,12 +109,16 @@ interface Emitted {
 async function emitImages(job: Job, wanted: Wanted, { records: data, written }: Data): Promise<Emitted> {
   const disks = new Set(DISKS.filter((format) => wanted.has(format)))
   const esp = disks.size > 0 ? beginEsp(job, diskOptions(wanted)) : undefined
-  const { base, runs = [] } = await emitBase(job, wanted)
+  const made = await emitBase(job, wanted, disks.size > 0 && isProved(wanted))
+  await using early = made?.early
   await job.blocks.endThreads()
-  const verity = base && isProved(wanted) ? await emitVerityOf(job, base, runs) : undefined
+  const verity = made && isProved(wanted) ? await emitVerityOf(job, made) : undefined
+  early?.begin()
+  const base = made?.base
   const kernel = job.profile.kernel.wanted
     ? await fitMemory(job, await emitKernel(job, verity?.rootHash), base)
     : undefined
+  if (!kernel || wanted.has('initrd') || wanted.has('netboot')) await early?.written
   if (!base || !kernel) return { base, verity, kernel, more: {} }
   if (esp) await written
   const more = {
@@ -121,8 +127,9 @@ async function emitImages(job: Job, wanted: Wanted, { records: data, written }: 
     ...(verity && wanted.has('uki') && { uki: await emitUki(job, { base, verity, kernel, data }) }),
     ...(verity &&
       esp &&
-      (await emitDisks(job, { base, verity, kernel, data }, esp, disks, diskOptions(wanted)))),
+      (await emitDisks(job, { base, early, verity, kernel, data }, esp, disks, diskOptions(wanted)))),
   }
+  await early?.written
   return { base, verity, kernel, more }
 }
 
@@ -131,8 +138,12 @@ function diskOptions(wanted: Wanted): ImageOptions {
   return Object.assign({}, ...DISKS.map((format) => wanted.get(format) ?? {})) as ImageOptions
 }
 
-/** The root as what was asked for. @returns what guests use: what says `base: true`, else squashfs, else erofs */
-async function emitBase(job: Job, wanted: Wanted): Promise<Partial<Base>> {
+/**
+ * The root as what was asked for.
+ * @param isAwaited whether more stands on the base than its own file
+ * @returns what guests use: what says `base: true`, else squashfs, else erofs
+ */
+async function emitBase(job: Job, wanted: Wanted, isAwaited: boolean): Promise<Base | undefined> {
   if (wanted.has('dir')) await emitDirectory(job)
   if (wanted.has('tar')) await emitTar(job)
   if (wanted.has('oci')) await emitOci(job)
@@ -144,17 +155,20 @@ async function emitBase(job: Job, wanted: Wanted): Promise<Partial<Base>> {
   const given = Object.entries(wanted.get('squashfs') ?? {})
   const options = Object.fromEntries(given.filter(([key]) => key !== 'base'))
   const needed = erofs === undefined && ON_BASE.some((format) => wanted.has(format))
-  const made = wanted.has('squashfs') || needed ? await emitSquashfs(job, options) : undefined
-  if (made === undefined) return erofs === undefined ? {} : { base: erofs }
+  const chosen = erofs && ['squashfs', 'erofs'].find((format) => wanted.get(format)?.['base'] === true)
+  const made =
+    wanted.has('squashfs') || needed
+      ? await emitSquashfs(job, options, isAwaited && chosen !== 'erofs')
+      : undefined
   if (erofs === undefined) return made
-  const chosen = ['squashfs', 'erofs'].find((format) => wanted.get(format)?.['base'] === true)
+  if (made === undefined) return writtenBase(job, erofs)
   if (chosen === undefined)
     job.world.report({
       kind: 'warning',
       code: 'images.base',
       message: `squashfs is the base of the guests, and erofs stands beside it; {format: erofs, base: true} in images: turns that round`,
     })
-  return chosen === 'erofs' ? { base: erofs } : made
+  return chosen === 'erofs' ? writtenBase(job, erofs) : made
 }
 
 /** Whether there is a hash tree. */

@@ -16,12 +16,14 @@ import { lookup, type TreePath } from '../tree/tree.ts'
 import type { ImageOptions, Job } from './emit-job.ts'
 import type { Kernel, OneKernel } from './emit-kernel.ts'
 import { emitContainerDisk } from './emit-oci.ts'
-import type { Verity } from './emit-root.ts'
+import type { Early, Verity } from './emit-root.ts'
 import type { DataRecord } from './manifest.ts'
 import { timed } from './timed.ts'
 
 interface DiskParts {
   readonly base: string
+  /** Where the base is still being written. */
+  readonly early?: Early | undefined
   readonly verity: Verity
   readonly kernel: Kernel
   readonly data: readonly DataRecord[]
@@ -95,7 +97,12 @@ export async function emitDisks(
   const writing: Promise<Measured>[] = []
   const write = (name: string, format: DiskImageInput['format'], content: Disk) => {
     const target = join(output.directory, name)
-    const measured = timed(job.world, name, () => job.writeDisk({ target, format, ...content }))
+    const written = timed(job.world, name, () => job.writeDisk({ target, format, ...content }))
+    // When the base failed, that is why.
+    const measured = written.catch(async (error: unknown) => {
+      await parts.early?.written
+      throw error
+    })
     writing.push(measured)
     return output.adopt(name, 'disk', measured)
   }
@@ -186,12 +193,16 @@ async function planParts(job: Job, parts: DiskParts, options: ImageOptions, esp:
     parts: [
       { at: 0, bytes: head },
       { at: first, file: esp.path, isSparse: true },
-      place(base, parts.base),
+      { ...place(base, parts.base), ...(parts.early && growing(parts.early)) },
       place(tree, parts.verity.tree),
       ...areas,
       { at: layout.size - tail.length, bytes: tail },
     ],
   }
+}
+
+function growing({ size, growth }: Early): Partial<DiskPart> {
+  return { length: size, growth }
 }
 
 /** What the firmware finds: a unified kernel image behind systemd-boot, and the same kernel for syslinux. */

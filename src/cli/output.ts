@@ -41,6 +41,17 @@ export interface OutputFolder extends AsyncDisposable {
     role: string,
     fill: (sink: Sink) => Promise<void>,
   ): Promise<{ readonly measured: Promise<OutputFile> }>
+  /**
+   * A file of a size that is known, which is written from now on.
+   * @param grown called with the bytes that are in the file, each time there are more
+   */
+  addGrowing(
+    name: string,
+    role: string,
+    size: number,
+    fill: (sink: Sink) => Promise<void>,
+    grown: (size: number) => void,
+  ): Promise<{ readonly written: Promise<void>; readonly measured: Promise<OutputFile> }>
   /** Writes a file that is in memory; `settle` waits until it is on the disk. */
   addBytes(name: string, role: string, bytes: Uint8Array | string): Promise<OutputFile>
   /** A text that is not known yet. Its place in `files` is that of this call. */
@@ -118,6 +129,32 @@ export async function openOutput(
     return { measured: adopt(file, role, measure(join(directory, file)), size) }
   }
 
+  async function addGrowing(
+    file: string,
+    role: string,
+    size: number,
+    fill: (sink: Sink) => Promise<void>,
+    grown: (size: number) => void,
+  ): Promise<{ readonly written: Promise<void>; readonly measured: Promise<OutputFile> }> {
+    const path = join(directory, file)
+    const opened = await openFileSink(path, grown)
+    const write = async (): Promise<void> => {
+      await using sink = opened
+      await fill(sink)
+      await sink.close()
+    }
+    const written = write()
+    return {
+      written,
+      measured: adopt(
+        file,
+        role,
+        written.then(() => measure(path)),
+        size,
+      ),
+    }
+  }
+
   function adopt(name: string, role: string, measured: Promise<Measured>, size = 0): Promise<OutputFile> {
     // Its place in the list does not depend on what is measured first.
     const at = files.push({ name, role, size, digest: NO_BYTES }) - 1
@@ -148,6 +185,7 @@ export async function openOutput(
     files,
     add,
     addBeside,
+    addGrowing,
     addBytes: async (file, role, bytes) => listed(file, role, await writeBytes(file, bytes)),
     addLater: (file, role, text) => {
       void adopt(

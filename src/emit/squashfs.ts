@@ -19,7 +19,8 @@ import { checkImage } from '../format/squashfs/limits.ts'
 import { headOf, writeTables } from '../format/squashfs/write.ts'
 import type { Contents } from '../tree/contents.ts'
 import type { Tree } from '../tree/tree.ts'
-import type { Blocks, Codec, Emitter, EmitWorld, Sink } from './emitter.ts'
+import type { Blocks, Codec, Emitter, EmitWorld } from './emitter.ts'
+import { type GatheringSink, gatheringSink, PIECE } from './gathering-sink.ts'
 import {
   ALIGNMENT,
   blockKey,
@@ -57,8 +58,13 @@ export interface Packed {
 
 /** A block that was packed before. */
 export interface Remembered {
+  /** As `Packed` has them: bytes, and whether they are the input as it is. */
+  readonly size: number
+  readonly isRaw: boolean
   /** Bytes of memory that `read` needs. */
   readonly room: number
+  /** `Packed.digest`, which is not checked; undefined when it is not there any more. */
+  digest(): Uint8Array | undefined
   /** @returns views of `into`; undefined when it is not there any more, or damaged */
   read(into: Uint8Array): Packed | undefined
 }
@@ -78,10 +84,6 @@ export interface PartBlocks extends Blocks {
 const IN_FLIGHT = 64 * 2 ** 20
 /** Blocks that are looked up before they are written: packing of the few that changed begins at once. */
 const LOOK_AHEAD = 8192
-/** Output is handed to the sink in pieces of about this size: a call of the file system costs as much as copying 100 kB. */
-const PIECE = 2 ** 20
-/** Memory for a piece, and for the largest block behind it. */
-const GATHERED = 2 * PIECE + 4096
 /** Parts of a fragment block that are read at once; a block can have thousands. */
 const READS = 16
 
@@ -131,7 +133,7 @@ async function align({ placed }: EmitWorld, output: GatheringSink): Promise<void
   await output.write(zeros)
 }
 
-function settingsOf(options: SquashfsOptions): SquashfsSettings {
+export function settingsOf(options: SquashfsOptions): SquashfsSettings {
   const { codec = 'zstd', blockSize = 131072, mtime, exports = false, xattrs = true } = options
   if (codec !== 'zstd' && codec !== 'gzip') throw badOption('codec', 'zstd or gzip', codec)
   const { min, max, assumed } = LEVELS[codec]
@@ -233,11 +235,13 @@ interface Packer {
   readonly remembered: (block: PlannedBlock) => Remembered | undefined
   /** A block of zeros becomes nothing. They are known by their compressed form, so that no input need be read. */
   readonly withHoles: (block: PlannedBlock, packed: Packed) => Packed
+  /** Whether a block of this stored size can be one of zeros. */
+  readonly mayBeHole: (block: PlannedBlock, size: number) => boolean
 }
 
-async function packer(
+export async function packer(
   { codec, level, blockSize }: SquashfsSettings,
-  { blocks, contents, signal }: EmitWorld,
+  { blocks, contents, signal }: Pick<EmitWorld, 'blocks' | 'contents' | 'signal'>,
 ): Promise<Packer> {
   const zeros = await blocks.compress(
     codec,
@@ -259,6 +263,7 @@ async function packer(
       const isHole = content !== undefined && !packed.isRaw && equalBytes(packed.bytes, zeros)
       return isHole ? { bytes: packed.bytes.subarray(0, 0), isRaw: false } : packed
     },
+    mayBeHole: ({ content }, size) => content !== undefined && size === zeros.length,
   }
 }
 
@@ -330,7 +335,11 @@ function equalBytes(left: Uint8Array, right: Uint8Array): boolean {
   return left.length === right.length && Buffer.compare(left, right) === 0
 }
 
-function bodiesOf(tree: Tree, plan: Plan, { positions, sizes }: Stored): (inode: number) => StoredBody {
+export function bodiesOf(
+  tree: Tree,
+  plan: Plan,
+  { positions, sizes }: Pick<Stored, 'positions' | 'sizes'>,
+): (inode: number) => StoredBody {
   return (number) => {
     const inode = tree.inodes[number]
     const body = inode?.type === 'file' ? plan.bodies.get(inode.content) : undefined
@@ -341,60 +350,5 @@ function bodiesOf(tree: Tree, plan: Plan, { positions, sizes }: Stored): (inode:
     const own = sizes.subarray(first, first + count)
     const stored = own.findIndex((size) => size !== 0)
     return { start: stored < 0 ? 0 : (positions[first] as number), sizes: own, fragment, offset }
-  }
-}
-
-interface GatheringSink {
-  /** Bytes written so far, gathered ones included. */
-  position(): number
-  /** Memory for bytes that are written next; it is this sink's again after the next call. */
-  room(length: number): Promise<Uint8Array>
-  write(bytes: Uint8Array): Promise<void>
-  flush(): Promise<void>
-  /** Resolves when nothing is being written any more. */
-  settled(): Promise<void>
-}
-
-/**
- * Gathers small writes in memory that is used again and again; keeps no bytes of the caller. One piece is written while
- * the next is gathered.
- */
-function gatheringSink(sink: Sink): GatheringSink {
-  let gathered = new Uint8Array(GATHERED)
-  let other = new Uint8Array(GATHERED)
-  let filled = 0
-  let position = 0
-  let writing: Promise<void> = Promise.resolve()
-  const flush = async (): Promise<void> => {
-    await writing
-    if (filled === 0) return
-    writing = sink.write(gathered.subarray(0, filled))
-    writing.catch(() => undefined)
-    filled = 0
-    ;[gathered, other] = [other, gathered]
-  }
-  return {
-    position: () => position,
-    room: async (length) => {
-      if (filled + length > GATHERED) await flush()
-      return length > GATHERED ? new Uint8Array(length) : gathered.subarray(filled, filled + length)
-    },
-    write: async (bytes) => {
-      position += bytes.length
-      if (filled + bytes.length > GATHERED) await flush()
-      if (bytes.length > GATHERED) {
-        await writing
-        return await sink.write(bytes)
-      }
-      // What was read into `room` stands where it belongs, or right behind.
-      gathered.set(bytes, filled)
-      filled += bytes.length
-      if (filled >= PIECE) await flush()
-    },
-    flush: async () => {
-      await flush()
-      await writing
-    },
-    settled: () => writing.catch(() => undefined),
   }
 }

@@ -58,11 +58,11 @@ export function stretchesOf(runs: readonly Run[]): readonly Stretch[] {
 
 /**
  * @param stretches of the whole image, ascending
- * @param read gives a stretch, in pieces of any size
+ * @param read hands over a stretch, in pieces of any size
  */
 export async function emitVerity<S extends Pick<Stretch, 'length'> & { readonly key?: string }>(
   stretches: readonly S[],
-  read: (stretch: S) => AsyncIterable<Uint8Array>,
+  read: (stretch: S, take: (bytes: Uint8Array) => void) => Promise<void>,
   { identity, known }: { readonly identity: VerityIdentity; readonly known?: KnownHashes },
   signal: AbortSignal,
 ): Promise<HashTree> {
@@ -76,10 +76,10 @@ export async function emitVerity<S extends Pick<Stretch, 'length'> & { readonly 
       continue
     }
     const begin = hasher.blocks()
-    for await (const bytes of read(stretch)) {
+    await read(stretch, (bytes) => {
       signal.throwIfAborted()
       hasher.push(bytes)
-    }
+    })
     if (key !== undefined) known?.put(key, hasher.hashesFrom(begin))
   }
   const { rootHash, dataBlocks, levels } = hasher.finish()

@@ -17,8 +17,11 @@ interface FileSink extends AsyncDisposable {
 
 const BUFFER = 1 << 20
 
-/** @param path a new file; dispose without `finish` closes it and leaves removal to the caller's directory */
-export async function openFileSink(path: string): Promise<FileSink> {
+/**
+ * @param path a new file; dispose without `finish` closes it and leaves removal to the caller's directory
+ * @param grown called with the bytes that are in the file, each time there are more
+ */
+export async function openFileSink(path: string, grown?: (size: number) => void): Promise<FileSink> {
   const file = await open(path, 'wx+', 0o644)
   const pending = Buffer.allocUnsafeSlow(BUFFER)
   let filled = 0
@@ -34,6 +37,7 @@ export async function openFileSink(path: string): Promise<FileSink> {
   async function append(bytes: Uint8Array): Promise<void> {
     await writeAll(file, bytes, size, path)
     size += bytes.length
+    grown?.(size)
   }
 
   return {

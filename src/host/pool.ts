@@ -21,6 +21,8 @@ export interface Pool extends AsyncDisposable {
    * @throws what the job threw, as `revive` makes it; the reason of `signal` when aborted (the thread is ended)
    */
   run(job: Job, signal: AbortSignal): Promise<unknown>
+  /** Starts all threads, for jobs that will come soon. */
+  warm(): void
 }
 
 interface Waiting {
@@ -98,6 +100,9 @@ export function openPool(
         queue.push({ job, signal, resolve, reject })
         pump()
       }),
+    warm: () => {
+      while (all.size < size) idle.push(start())
+    },
     [Symbol.asyncDispose]: async () => {
       for (const { reject } of queue.splice(0)) reject(new Error('the threads were ended'))
       await Promise.all([...all].map((worker) => worker.terminate()))

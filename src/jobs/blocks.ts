@@ -178,8 +178,13 @@ export function openBlocks(
     remembered: (codec, level, key, parts) => {
       const found = cache.find?.(nameOf(codec, level, key))
       if (!found) return undefined
+      const isRaw = found.size === RUN_DIGEST
+      const input = isRaw ? lengthOf(parts) : 0
       return {
-        room: found.size + (found.size === RUN_DIGEST ? lengthOf(parts) : 0),
+        size: isRaw ? input : found.size - RUN_DIGEST,
+        isRaw,
+        room: found.size + input,
+        digest: () => found.tail(RUN_DIGEST),
         read: reading(found, parts),
       }
     },

@@ -7,6 +7,7 @@ import { promisify } from 'node:util'
 import { digester } from '../base/digest.ts'
 import { QCOW2_CLUSTER, qcow2Layout } from '../format/qcow2.ts'
 import { diskError, readAll, realDisk } from '../host/disk.ts'
+import { waitForGrowth } from '../host/growth.ts'
 import type { Measured } from '../host/file-sink.ts'
 import type { DiskImageInput, DiskPart } from './messages.ts'
 
@@ -88,13 +89,16 @@ function openSources(parts: readonly DiskPart[]): Sources {
       if ('bytes' in part) return sourceOf(part.at, part.bytes)
       const file = openSync(part.file, 'r')
       opened.push(file)
-      const { offset = 0, length = fstatSync(file).size - offset } = part
+      const { offset = 0, length = fstatSync(file).size - offset, growth } = part
       const end = part.at + length
       return {
         at: part.at,
         end,
         isSparse: part.isSparse,
-        read: (into, at) => readFully(file, into, offset + at, part.file),
+        read: (into, at) => {
+          if (growth) waitForGrowth(growth, offset + at + into.length)
+          readFully(file, into, offset + at, part.file)
+        },
       }
     })
     return {

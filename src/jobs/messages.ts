@@ -1,5 +1,6 @@
 /** The jobs that worker threads do, with what goes in and what comes out. All of it survives structured clone. */
 import type { Codec } from '../emit/emitter.ts'
+import type { Growth } from '../host/growth.ts'
 import type { Trust } from '../repo/package-trust.ts'
 import type { Expected } from '../repo/unpack-control.ts'
 import type { ExpectedBuild } from '../repo/unpack-metadata.ts'
@@ -39,9 +40,15 @@ export type DiskPart = { readonly at: number } & (
   | { readonly bytes: Uint8Array }
   /**
    * `isSparse`: zeros in it are looked for, so that they take no space; else it is stored as it is. Without `offset`
-   * and `length` it is the whole file.
+   * and `length` it is the whole file. `growth`: it is read while it is written.
    */
-  | { readonly file: string; readonly isSparse: boolean; readonly offset?: number; readonly length?: number }
+  | {
+      readonly file: string
+      readonly isSparse: boolean
+      readonly offset?: number
+      readonly length?: number
+      readonly growth?: Growth
+    }
 )
 
 /** Write a disk image, for which the answer is a `Measured` of host/file-sink.ts. */

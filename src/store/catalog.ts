@@ -63,6 +63,8 @@ export interface Catalog extends Reader, Disposable {
   recordSize(kind: Kind, key: string): number | undefined
   /** Like `record`, into the memory of the caller. @returns whether it is there and whole */
   recordInto(kind: Kind, key: string, into: Uint8Array): boolean
+  /** The last bytes of a record, as they lie there. */
+  recordTail(kind: Kind, key: string, length: number): Uint8Array | undefined
   /** The bytes of an entry, whole; throws what the disk throws, S5_STORE_DAMAGED when they are cut short. */
   payload(entry: Located): Buffer
   entries(): Iterable<Located>
@@ -329,6 +331,12 @@ export function openCatalog(root: string, disk: Disk = realDisk, readOnly = fals
     recordSize: (kind, hex) => {
       const entry = lookup(kind, hex)
       return entry === -1 ? undefined : range(entry * WORDS).size
+    },
+    recordTail: (kind, hex, length) => {
+      const entry = lookup(kind, hex)
+      if (entry === -1) return undefined
+      const bytes = readKey(kind, hex, { offset: range(entry * WORDS).size - length, length })
+      return bytes === 'missing' ? undefined : bytes
     },
     recordInto: (kind, hex, into) => {
       const entry = lookup(kind, hex)

@@ -49,6 +49,8 @@ export interface FoundBlock {
   readonly size: number
   /** @returns whether the first `size` bytes of `into` are the block; else it is gone or damaged */
   read(into: Uint8Array): boolean
+  /** @returns the last bytes, which are not checked; undefined when they are gone */
+  tail(length: number): Uint8Array | undefined
 }
 
 /** Compressed blocks by a text that names their input and how they were made. */
@@ -195,7 +197,11 @@ export async function openStore(path: string, options: StoreOptions = {}): Promi
         const key = records.keyOfText(text)
         const size = catalog.recordSize('block', key)
         if (size === undefined) return undefined
-        return { size, read: (into) => catalog.recordInto('block', key, into) }
+        return {
+          size,
+          read: (into) => catalog.recordInto('block', key, into),
+          tail: (length) => catalog.recordTail('block', key, length),
+        }
       },
       put: (key, bytes) => access.put('block', records.keyOfText(key), bytes),
       flush: batch.flush,

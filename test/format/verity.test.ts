@@ -69,9 +69,7 @@ test('a part of a block, and no block at all, are refused', () => {
 
 test('salt and UUID follow the seed', async () => {
   const signal = new AbortController().signal
-  const read = async function* () {
-    yield data(2)
-  }
+  const read = async (_: unknown, take: (bytes: Uint8Array) => void) => take(data(2))
   const tree = await emitVerity([{ length: 8192 }], read, { identity: verityIdentity('a') }, signal)
   assert.match(tree.rootHash, /^[0-9a-f]{64}$/)
   assert.equal(Buffer.concat(tree.parts).length, 2 * 4096)
@@ -99,9 +97,9 @@ test('blocks whose hashes are known are not read, and the tree is the same', asy
     const identityOf = { ...identity, salt: Buffer.alloc(32, salt) }
     const { rootHash } = await emitVerity(
       stretches,
-      async function* ({ offset, length }) {
+      async ({ offset, length }, take) => {
         read.push(offset)
-        yield bytes.subarray(offset, offset + length)
+        take(bytes.subarray(offset, offset + length))
       },
       { identity: identityOf, known },
       signal,

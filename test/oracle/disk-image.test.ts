@@ -9,8 +9,10 @@ import { QCOW2_CLUSTER, qcow2Layout } from '../../src/format/qcow2.ts'
 import { dataRanges } from '../../src/deploy/sparse.ts'
 import { findTool, run } from '../../src/host/run.ts'
 import { temporaryDirectory } from '../../src/host/temp.ts'
+import { giveUp, grow, openGrowth } from '../../src/host/growth.ts'
 import { writeDiskImage } from '../../src/jobs/disk-image.ts'
 import type { DiskPart } from '../../src/jobs/messages.ts'
+import { openThreads } from '../../src/jobs/threads.ts'
 
 const MIB = 2 ** 20
 
@@ -144,4 +146,34 @@ test('a target that exists is left alone, and a source that is not there is name
     parts: [{ at: 0, file, isSparse: true }],
   } as const
   await assert.rejects(writeDiskImage(missing), { code: 'ENOENT', path: file })
+})
+
+test('a file that is still being written becomes part of a disk when it is there, and a given up one ends it', async () => {
+  using folder = temporaryDirectory()
+  await using threads = openThreads(1)
+  const { signal } = new AbortController()
+  const whole = Buffer.alloc(3 * MIB + 4096, 'base')
+  for (const format of ['raw', 'qcow2'] as const) {
+    const file = join(folder.path, `base-${format}`)
+    const expected = join(folder.path, `expected-${format}`)
+    const growth = openGrowth()
+    const written = openSync(file, 'w')
+    const part = { at: MIB, file, isSparse: false, length: whole.length }
+    const image = { format, size: 6 * MIB, parts: [{ ...part, growth }] }
+    const made = threads.run({ kind: 'disk-image', input: { ...image, target: `${file}.disk` } }, signal)
+    for (let at = 0; at < whole.length; at += 700_000) {
+      await new Promise(setImmediate)
+      writeSync(written, whole, at, Math.min(700_000, whole.length - at), at)
+      grow(growth, Math.min(whole.length, at + 700_000))
+    }
+    closeSync(written)
+    assert.deepEqual(await made, await writeDiskImage({ ...image, parts: [part], target: expected }))
+    assert.ok(readFileSync(`${file}.disk`).equals(readFileSync(expected)))
+    const lost = openGrowth()
+    const input = { ...image, parts: [{ ...part, growth: lost }], target: `${file}.lost` }
+    const waiting = threads.run({ kind: 'disk-image', input }, signal)
+    grow(lost, MIB)
+    giveUp(lost)
+    await assert.rejects(waiting, /given up/)
+  }
 })
