@@ -1,21 +1,32 @@
 /** Blocks packed on a worker thread, which reads their input from the store's files: nothing large is sent to it. */
 import { RUN_DIGEST, runDigest } from '../format/delta.ts'
-import { compressBlockSync } from '../format/squashfs/codec.ts'
+import { compressBlockSync, type SquashfsCodec, zstdPacker } from '../format/squashfs/codec.ts'
 import type { CompressInput, CompressOutput } from './messages.ts'
 import { openPartReader } from './parts.ts'
 
 const reader = openPartReader()
 
+/** By level; one job at a time comes to a thread. */
+const packers = new Map<number, (bytes: Uint8Array) => Promise<Uint8Array>>()
+
+async function pack(codec: SquashfsCodec, level: number, input: Uint8Array): Promise<Uint8Array> {
+  if (codec !== 'zstd') return compressBlockSync(codec, level, input)
+  const packer = packers.get(level) ?? zstdPacker(level)
+  packers.set(level, packer)
+  return await packer(input)
+}
+
 /** One buffer for all blocks, so that one transfer takes them over. */
-export function compressHere({ codec, level, blocks }: CompressInput): CompressOutput {
+export async function compressHere({ codec, level, blocks }: CompressInput): Promise<CompressOutput> {
   const sizes = new Int32Array(blocks.length)
-  const packed = blocks.map((ranges, at) => {
+  const packed: Uint8Array[] = []
+  for (const [at, ranges] of blocks.entries()) {
     const input = reader.gather(ranges)
-    const bytes = compressBlockSync(codec, level, input)
+    const bytes = await pack(codec, level, input)
     const isRaw = bytes.length >= input.length
     sizes[at] = isRaw ? -input.length : bytes.length
-    return isRaw ? Uint8Array.from(input) : bytes
-  })
+    packed.push(isRaw ? Uint8Array.from(input) : bytes)
+  }
   const bytes = new Uint8Array(packed.reduce((sum, { length }) => sum + RUN_DIGEST + length, 0))
   let filled = 0
   for (const part of packed) {

@@ -2,7 +2,12 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { isStage5Error } from '../../src/base/errors.ts'
-import { compressBlock, compressBlockSync, unpackBlockSync } from '../../src/format/squashfs/codec.ts'
+import {
+  compressBlock,
+  compressBlockSync,
+  unpackBlockSync,
+  zstdPacker,
+} from '../../src/format/squashfs/codec.ts'
 import { type Listed, directoryWriter } from '../../src/format/squashfs/directories.ts'
 import { decodeDevice, encodeDevice, SUPERBLOCK } from '../../src/format/squashfs/layout.ts'
 import { layoutOf, readSquashfs } from '../../src/format/squashfs/read.ts'
@@ -231,6 +236,20 @@ test('blocks are packed with their size declared and nothing else', async () => 
   const descriptor = frame[4] as number
   assert.equal(descriptor & 0x20, 0x20, 'single segment: the window is the content')
   assert.equal(descriptor & 0x04, 0, 'no checksum')
+})
+
+test('one context for all blocks packs each as a context of its own does, whatever came before it', async () => {
+  const text = Buffer.from(Array.from({ length: 40_000 }, (_, at) => `line ${at * at}\n`).join(''))
+  let seed = 1
+  const noise = Buffer.from(Array.from({ length: 131072 }, () => (seed = (seed * 48271) % 2147483647) & 0xff))
+  for (const level of [1, 3, 15, 22]) {
+    const pack = zstdPacker(level)
+    for (const size of [131072, 1, 131072, 5, 100, 4096, 70_000, 131071, 16_384, 131072])
+      for (const input of [text.subarray(size, 2 * size), noise.subarray(0, size), Buffer.alloc(size)]) {
+        const expected = await compressBlock('zstd', level, input)
+        assert.ok(Buffer.from(expected).equals(await pack(input)), `level ${level}, ${size} bytes`)
+      }
+  }
 })
 
 test('device numbers keep 12 bits of major and 20 bits of minor', () => {
