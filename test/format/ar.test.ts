@@ -40,3 +40,9 @@ test('every cut inside a member is refused as truncated', () => {
     })
   }
 })
+
+test('an archive of more members than any package has is refused', () => {
+  const members = Array.from({ length: 1001 }, (_, at) => ({ name: `m${at}`, data: 'x' }))
+  assert.equal(read(makeAr(members.slice(1)), 4096).length, 1000)
+  assert.throws(() => read(makeAr(members), 4096), { message: 'test.deb: too-big: more than 1000 members' })
+})

@@ -131,3 +131,22 @@ test('many overlapping notes are looked at a bounded number of times', () => {
   assert.ok(parseElf(bytes))
   assert.ok(process.cpuUsage(before).user < 5_000_000, 'microseconds of the processor')
 })
+
+test('what one file may have read of it is bounded: entries, names and notes', () => {
+  const needing = (count: number) =>
+    parseElf(makeElf({ needed: Array.from({ length: count }, (_, at) => `lib${at}`) }))
+  assert.deepEqual([needing(8000)?.needed.length, needing(8000)?.truncated], [8000, false])
+  assert.deepEqual([needing(9000)?.needed.length, needing(9000)?.truncated], [0, true])
+  const named = (length: number) => parseElf(makeElf({ soname: 's'.repeat(length) }))
+  assert.deepEqual([named(4000)?.soname?.length, named(4000)?.truncated], [4000, false])
+  assert.deepEqual([named(5000)?.soname, named(5000)?.truncated], [undefined, true])
+  const note = (length: number) => {
+    const body = Buffer.from(JSON.stringify([{ soname: ['n'.repeat(length)] }]))
+    return { owner: 'FDO', type: 0x407c0c0a, body }
+  }
+  const noted = parseElf(makeElf({ notes: [note(70_000), note(10)] }))
+  assert.deepEqual(
+    noted?.dlopen.map(({ sonames }) => sonames),
+    [['n'.repeat(10)]],
+  )
+})

@@ -63,3 +63,10 @@ test('built-in modules are grouped by name', () => {
     { name: 'pci', aliases: [] },
   ])
 })
+
+test('symbols with longer names than any kernel has are passed over', () => {
+  const sections = { '.modinfo': Buffer.from('license=GPL\0') }
+  const long = 'x'.repeat(600)
+  const info = parseModinfo(makeElf({ sections, exports: [long, 'mine'], imports: [long, 'theirs'] }))
+  assert.deepEqual([info?.exports, info?.imports], [['mine'], ['theirs']])
+})
