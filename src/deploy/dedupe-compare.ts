@@ -7,11 +7,14 @@ import type { FileNode, Place } from './dedupe-scan.ts'
 /** Files up to this size are read whole. */
 const SMALL = 1 << 16
 const PIECE = 1 << 18
+/** Small files of different bytes that are at hand at once; more are told apart by their hashes. */
+const KEPT = 16
 /** Larger files that are open at once. */
 const OPEN = 64
 
 /** @param isStopped asked between pieces of files; then nothing more is equal */
 export function comparer(isStopped: () => boolean): (nodes: readonly FileNode[]) => FileNode[][] {
+  const kept = Array.from({ length: KEPT + 1 }, () => Buffer.allocUnsafeSlow(SMALL))
   const first = Buffer.allocUnsafeSlow(PIECE)
   const second = Buffer.allocUnsafeSlow(PIECE)
   return (nodes) => {
@@ -22,13 +25,18 @@ export function comparer(isStopped: () => boolean): (nodes: readonly FileNode[])
   }
 
   function small(places: readonly Place[], size: number): number[][] {
-    const same: number[] = []
+    const found: number[][] = []
     const others = new Map<string, number[]>()
     for (const [at, place] of places.entries()) {
-      const bytes = same.length === 0 ? first : second
+      const bytes = kept[found.length] as Buffer
       if (!readWhole(place, bytes, size)) continue
-      if (same.length === 0 || first.compare(second, 0, size, 0, size) === 0) {
+      const same = found.find((_, number) => kept[number]?.compare(bytes, 0, size, 0, size) === 0)
+      if (same) {
         same.push(at)
+        continue
+      }
+      if (found.length < KEPT) {
+        found.push([at])
         continue
       }
       const key = hash('sha256', bytes.subarray(0, size), 'base64')
@@ -36,7 +44,7 @@ export function comparer(isStopped: () => boolean): (nodes: readonly FileNode[])
       if (list) list.push(at)
       else others.set(key, [at])
     }
-    return [same, ...others.values()]
+    return [...found, ...others.values()]
   }
 
   function large(places: readonly Place[], size: number): number[][] {

@@ -85,6 +85,7 @@ export function scanFolders(
     const top = lstatSync(directory)
     const count = { directory, files: 0, bytes: 0 }
     groups.push(count)
+    /** Of those that have other names. */
     const byNumber = nodes.get(top.dev) ?? new Map<number, FileNode>()
     nodes.set(top.dev, byNumber)
     const visit = (folder: string): void => {
@@ -112,7 +113,7 @@ export function scanFolders(
         if (stats.size === 0 || !stats.isFile()) continue
         count.files++
         const name = { place, folder: number, group }
-        const known = byNumber.get(stats.ino)
+        const known = stats.nlink > 1 ? byNumber.get(stats.ino) : undefined
         if (known) {
           known.names.push(name)
           continue
@@ -121,7 +122,7 @@ export function scanFolders(
         count.bytes += node.usage
         if (bytes < LARGE && bytes + stats.size >= LARGE) whenLarge()
         bytes += stats.size
-        byNumber.set(stats.ino, node)
+        if (node.nlink > 1) byNumber.set(node.ino, node)
         const key = keyOf(stats)
         const bucket = buckets.get(key)
         if (bucket) bucket.push(node)

@@ -97,6 +97,23 @@ test('equal files become one; nothing that can be read is different', async (t) 
   assert.equal((JSON.parse(again.stdout) as { linked: number }).linked, 0)
 })
 
+test('many small files of one size and time become one where their bytes are equal, and only there', async (t) => {
+  if (!findTool('getfattr')) return t.skip('needs getfattr')
+  const names = Array.from({ length: 40 }, (_, at) => String(at + 10))
+  for (const guest of ['a', 'b', 'c']) for (const name of names) put(`${guest}/${name}`, `bytes ${name}`)
+  const before = seen(top)
+  const { stdout, stderr, code } = await stage5(top, ['dedupe', 'a', 'b', 'c', '--json'])
+  assert.equal(code, 0, stderr)
+  assert.equal((JSON.parse(stdout) as { linked: number }).linked, 80)
+  assert.deepEqual(
+    seen(top).filter((line) => !line.startsWith('.store')),
+    before,
+  )
+  for (const name of names)
+    assert.deepEqual([ino(`b/${name}`), ino(`c/${name}`)], [ino(`a/${name}`), ino(`a/${name}`)], name)
+  assert.equal(new Set(names.map((name) => ino(`a/${name}`))).size, names.length)
+})
+
 test('so many bytes that another thread compares some of them', async (t) => {
   if (!findTool('getfattr')) return t.skip('needs getfattr')
   const names = Array.from({ length: 12 }, (_, at) => `${at}-\u00e9`)
