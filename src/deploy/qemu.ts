@@ -227,7 +227,9 @@ export async function waitReady(guest: Guest, ready: string, timeoutMs: number):
   if (tail.length === 0)
     throw new Stage5Error('S5_NOT_BOOTED', `${what}; it said nothing at all`, {
       data,
-      hint: 'a kernel that ends without a word often lacks memory: more --memory',
+      ...(result.why === 'exited' && {
+        hint: 'a kernel that ends without a word often lacks memory: more --memory',
+      }),
     })
   throw new Stage5Error(
     'S5_NOT_BOOTED',

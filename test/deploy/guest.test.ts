@@ -109,6 +109,20 @@ test('a guest that ends without a word may want memory', { skip }, async () => {
   )
 })
 
+test('a guest that waits without a word is said to have said nothing', { skip }, async () => {
+  using folder = temporaryDirectory()
+  const silent = spec(folder)
+  kernel(folder, [0xfa, 0xf4, 0xeb, 0xfd]) // cli; hlt; jmp back
+  await using guest = await bootGuest(silent, { signal })
+  await assert.rejects(
+    waitReady(guest, 'hi', 50),
+    (error) =>
+      isStage5Error(error, 'S5_NOT_BOOTED') &&
+      error.message === 'no "hi" on the console within 0.05 s; it said nothing at all' &&
+      error.hint === undefined,
+  )
+})
+
 test('a port that is taken ends the guest with the port in the message', { skip }, async () => {
   using folder = temporaryDirectory()
   const server = createServer()
