@@ -41,8 +41,8 @@ export async function beginUnpack(world: World, lock: Lock): Promise<Unpacking> 
     if (one && isTrusted(one, trust.get(pkg))) found.set(pkg, one)
   }
   const missing = lock.packages.filter((pkg) => !found.has(pkg))
-  const bytes = missing.reduce((sum, pkg) => sum + pkg.file.size, 0)
-  await using threads = openIngest(bytes, world.threads)
+  const sizes = missing.map(({ file }) => file.size)
+  await using threads = openIngest(sizes, world.threads, store)
   const lost: Locked[] = []
   const known = new Map<Locked, Unpacked>()
   let transaction: Transaction | undefined

@@ -13,10 +13,13 @@ import { openThreads } from './threads.ts'
 /** Below this, starting threads (110 to 130 ms each) costs more than they save. */
 const WORTH_THREADS = 16 << 20
 
-/** Threads for unpacking, or none when there is little to do. */
-export function openIngest(bytes: number, threads: number): Pool | undefined {
+/** Threads for unpacking files of so many bytes, on their way already, or none when there is little to do. */
+export function openIngest(files: readonly number[], threads: number, store: Store): Pool | undefined {
+  const bytes = files.reduce((sum, size) => sum + size, 0)
   if (bytes < WORTH_THREADS || threads < 2) return undefined
-  return openThreads(threads)
+  const pool = openThreads(Math.min(threads, files.length), store.path)
+  pool.warm()
+  return pool
 }
 
 /**

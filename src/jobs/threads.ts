@@ -1,12 +1,15 @@
 /** Worker threads for the jobs of messages.ts: started on first use, ended by dispose. */
+import type { Worker } from 'node:worker_threads'
 import type { Code } from '../base/codes.ts'
 import { Stage5Error } from '../base/errors.ts'
 import type { Json } from '../base/json.ts'
 import { type Answer, openPool, type Pool } from '../host/pool.ts'
 import { startThread } from '../host/thread.ts'
 
-export function openThreads(threads: number): Pool {
-  return openPool(() => startThread('./worker', import.meta.url), threads, revive)
+/** @param store of which each thread loads the index as it starts, see `Store.path` */
+export function openThreads(threads: number, store?: string): Pool {
+  const make = (): Worker => startThread('./worker', import.meta.url, { workerData: { store } })
+  return openPool(make, threads, revive)
 }
 
 /** Errors lose their class on the way between threads. */

@@ -1,5 +1,5 @@
 /** The entry of a worker thread: one job a message, one answer each. What a job needs is read when the first of its kind comes. */
-import { parentPort } from 'node:worker_threads'
+import { parentPort, workerData } from 'node:worker_threads'
 import type { Digest } from '../base/digest.ts'
 import { isStage5Error } from '../base/errors.ts'
 import type { Answer, Job } from '../host/pool.ts'
@@ -25,7 +25,7 @@ async function answer(job: Job): Promise<Answer> {
       }
       case 'compress': {
         const { compressHere } = await import('./compress.ts')
-        return { ok: true, value: await compressHere(job.input as CompressInput) }
+        return { ok: true, value: compressHere(job.input as CompressInput) }
       }
       case 'measure': {
         const { measureFile } = await import('../host/file-sink.ts')
@@ -49,6 +49,16 @@ async function answer(job: Job): Promise<Answer> {
     }
   }
 }
+
+/** What unpacking needs is here before the first job; its first question loads the index of the store. */
+async function prepare(store: string): Promise<void> {
+  const [has] = await Promise.all([presentIn(store), import('./ingest.ts')])
+  has(`sha256:${'0'.repeat(64)}`)
+}
+
+const { store } = (workerData ?? {}) as { readonly store?: string }
+// What fails here fails again in the job that needs it.
+if (store !== undefined) prepare(store).catch(() => undefined)
 
 parentPort?.on('message', (job: Job) => {
   void answer(job).then((value) => {
