@@ -132,8 +132,9 @@ for (const mode of ['reflink', 'verity'])
   })
 
 test('build --format dir writes a root instead of the images of the profile', async () => {
-  const { code, stderr } = await stage5(project.directory, ['build', 'shop', '--format', 'dir'])
+  const { code, stdout, stderr } = await stage5(project.directory, ['build', 'shop', '--format', 'dir'])
   assert.equal(code, 0, stderr)
+  assert.match(stdout, /^ +folder {2}shop_.*\.dir$/m)
   assert.equal(globSync(join(project.directory, 'out/shop/*.dir/usr/bin/shop')).length, 1)
   assert.equal(globSync(join(project.directory, 'out/shop/*.squashfs')).length, 0)
 })

@@ -1,4 +1,5 @@
 /** `stage5 build PROFILE`: locked packages to a folder of images. */
+import { readdir } from 'node:fs/promises'
 import type { Json } from '../../base/json.ts'
 import { verifyIncremental } from '../clean-build.ts'
 import { type Command, listOption } from '../command.ts'
@@ -48,7 +49,11 @@ export const build: Command = {
     await keepProject(world)
     await keep(await world.store(), 'output', directory, manifest.root)
     const { line, name } = await addGeneration(world, directory)
-    const files = manifest.files.map(({ name, size }) => `${mebibytes(size).padStart(12)}  ${name}\n`)
+    const roots = (await readdir(directory)).filter((name) => name.endsWith('.dir'))
+    const files = [
+      ...roots.map((name) => `${'folder'.padStart(12)}  ${name}\n`),
+      ...manifest.files.map(({ name, size }) => `${mebibytes(size).padStart(12)}  ${name}\n`),
+    ]
     return {
       data: {
         directory,
