@@ -25,7 +25,7 @@ async function answer(job: Job): Promise<Answer> {
       }
       case 'compress': {
         const { compressHere } = await import('./compress.ts')
-        return { ok: true, value: compressHere(job.input as CompressInput) }
+        return { ok: true, value: await compressHere(job.input as CompressInput) }
       }
       case 'measure': {
         const { measureFile } = await import('../host/file-sink.ts')
