@@ -107,6 +107,15 @@ async function startOf(world: World, directory: string, manifest: Manifest, wish
   switch (way) {
     case 'kernel': {
       const { kernel, initrd } = kernelOf(directory, manifest, wish.kernel)
+      // Words of the user's own may say where else a base is.
+      if (record.base === undefined && append.length === 0)
+        throw new Stage5Error(
+          'S5_OUTPUT_MISSING',
+          `${shownPath(directory)} has no base image for its kernel`,
+          {
+            hint: 'build it with squashfs or erofs in images: of the profile',
+          },
+        )
       return {
         kernel,
         initrd,

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
+import { isStage5Error } from '../../src/base/errors.ts'
 import type { GuestSpec } from '../../src/deploy/qemu.ts'
 import type { Words } from '../../src/cli/command.ts'
 import { guestSpec } from '../../src/cli/guest-spec.ts'
@@ -10,10 +11,9 @@ import type { BootRecord, Manifest } from '../../src/cli/manifest.ts'
 import { openWorld } from '../../src/cli/world.ts'
 import { filesFor } from '../helpers/files.ts'
 
-const BOOT: BootRecord = {
+const WITHOUT_BASE: BootRecord = {
   kernel: 'web.vmlinuz',
   initrd: 'web.initrd',
-  base: 'web.squashfs',
   verity: 'web.verity',
   cmdline: 'quiet roothash=12',
   memoryCmdline: 'quiet',
@@ -24,6 +24,7 @@ const BOOT: BootRecord = {
   ready: 'ready',
   memory: 128,
 }
+const BOOT: BootRecord = { ...WITHOUT_BASE, base: 'web.squashfs' }
 const MANIFEST: Manifest = {
   stage5: 1,
   image: { id: 'web', version: '1', arch: 'amd64', profile: 'web', date: 0 },
@@ -41,7 +42,11 @@ function open(t: TestContext) {
   const out = join(directory, 'out/web')
   const spec = (given: Words['options'] = {}): Promise<GuestSpec> =>
     guestSpec(world, { arguments: ['web'], options: { accel: 'tcg', ...given } }, out, MANIFEST)
-  return { directory, out, spec }
+  const specWithoutBase = (given: Words['options'] = {}): Promise<GuestSpec> => {
+    const words = { arguments: ['web'], options: { accel: 'tcg', ...given } }
+    return guestSpec(world, words, out, { ...MANIFEST, boot: WITHOUT_BASE })
+  }
+  return { directory, out, spec, specWithoutBase }
 }
 
 test('memory, ports and words of the kernel are those of the command, else of the profile', async (t) => {
@@ -72,6 +77,13 @@ test('each way to start a guest has its own files', async (t) => {
   const disk = await spec({ image: 'disk' })
   assert.deepEqual([disk.kernel, disk.data, disk.firmware], [undefined, [], undefined])
   assert.notEqual(disk.disk?.file, join(out, 'web.raw'), 'the image itself is never written to')
+})
+
+test('a kernel without a base is not started to wait for one, unless words say where it is', async (t) => {
+  const { specWithoutBase } = open(t)
+  await assert.rejects(specWithoutBase(), (error) => isStage5Error(error, 'S5_OUTPUT_MISSING'))
+  assert.equal((await specWithoutBase({ append: 'root=/dev/nfs' })).base, undefined)
+  assert.equal((await specWithoutBase({ image: 'initrd' })).base, undefined)
 })
 
 test('data disks are made once, in the folder that was named, and anew when that is asked for', async (t) => {
