@@ -39,7 +39,7 @@ const MOST_MEMORY = 512
 const HERE = import.meta.dirname
 /** What main.js has a build begin with. */
 const LITTLE = '--max-semi-space-size=8'
-const MALLOC = { MALLOC_ARENA_MAX: '2', MALLOC_MMAP_THRESHOLD_: '262144' }
+const MALLOC = { MALLOC_ARENA_MAX: '2', MALLOC_MMAP_THRESHOLD_: '131072' }
 const FETCHED = process.env['STAGE5_BENCH_DIR'] ?? resolve(HERE, '../.tmp/bench')
 mkdirSync(FETCHED, { recursive: true })
 const directory = mkdtempSync(join(FETCHED, 'run-'))
