@@ -41,8 +41,8 @@ export const gc: Command = {
     const wanted = new Set<Digest>(locks.flatMap(({ lock }) => lock.packages.map(({ sha256 }) => sha256)))
     const downloads = listDownloads(store.downloads, wanted)
     const { objectBytes, recordBytes, blockBytes } = store.stats()
-    const excess =
-      maxBytes === undefined ? 0 : sizeOf(downloads) + objectBytes + recordBytes + blockBytes - maxBytes
+    const all = sizeOf(downloads) + objectBytes + recordBytes + blockBytes
+    const excess = maxBytes === undefined ? 0 : all - maxBytes
     const dropped = chooseDownloads(downloads, maxIdleMs, excess)
     const rest = sizeOf(downloads) - sizeOf(dropped)
     const { objects, bytes } = await store.collect(
@@ -70,11 +70,14 @@ export const gc: Command = {
       pins: count('pin'),
     }
     const freed = { objects, bytes, downloads: dropped.length, downloadBytes: sizeOf(dropped) }
+    const left = all - bytes - freed.downloadBytes
+    const isOver = maxBytes !== undefined && left > maxBytes
     return {
-      data: { dryRun, freed, kept, gone },
+      data: { dryRun, freed, left, kept, gone },
       text:
         `${dryRun ? 'would free' : 'freed'} ${mebibytes(bytes)} of objects and records, ` +
         `${mebibytes(freed.downloadBytes)} of downloads\n` +
+        (isOver ? `${mebibytes(left)} are left, more than --max-size: all of it is needed\n` : '') +
         `kept for ${kept.locks} locks of ${kept.projects} projects, ${kept.outputs} outputs, ` +
         `${kept.roots} roots${kept.pins > 0 ? `, ${kept.pins} pins` : ''}\n`,
     }
