@@ -2,7 +2,7 @@
  * Disk images, raw or qcow2, written in one pass from the files that become their partitions: each byte is read once,
  * hashed and written; what is zero is left as a hole and is not read again for the digest.
  */
-import { closeSync, fsync, fstatSync, fsyncSync, ftruncateSync, openSync, write } from 'node:fs'
+import { closeSync, fsync, fstatSync, fsyncSync, ftruncateSync, openSync, writeSync } from 'node:fs'
 import { promisify } from 'node:util'
 import { digester } from '../base/digest.ts'
 import { QCOW2_CLUSTER, qcow2Layout } from '../format/qcow2.ts'
@@ -11,11 +11,9 @@ import { waitForGrowth } from '../host/growth.ts'
 import type { Measured } from '../host/file-sink.ts'
 import type { DiskImageInput, DiskPart } from './messages.ts'
 
-/** Clusters that are read and written at once. */
-const CLUSTERS = 4
-const CHUNK = CLUSTERS * QCOW2_CLUSTER
+/** Whole clusters. */
+const CHUNK = 4 * QCOW2_CLUSTER
 const ZEROS = Buffer.alloc(CHUNK)
-const writeSome = promisify(write)
 /** Written bytes after which the disk is set to work: it writes while the next ones are hashed. */
 const FLUSH = 64 * 2 ** 20
 
@@ -41,42 +39,32 @@ interface Sources extends Disposable {
 export async function writeDiskImage({ target, format, size, parts }: DiskImageInput): Promise<Measured> {
   using sources = openSources(parts)
   await using output = openImage(target)
-  if (format === 'raw') await writeRaw(sources, size, output)
-  else await writeQcow2(sources, size, output)
+  if (format === 'raw') writeRaw(sources, size, output)
+  else writeQcow2(sources, size, output)
   return await output.finish()
 }
 
-async function writeRaw(sources: Sources, size: number, output: Image): Promise<void> {
-  let [free, busy] = [Buffer.allocUnsafeSlow(CHUNK), Buffer.allocUnsafeSlow(CHUNK)]
+function writeRaw(sources: Sources, size: number, output: Image): void {
+  const buffer = Buffer.allocUnsafeSlow(CHUNK)
   for (let at = 0; at < size; at += CHUNK) {
     const length = Math.min(CHUNK, size - at)
-    const bytes = load(sources, at, free.subarray(0, length))
-    if (bytes) {
-      await output.write(bytes)
-      ;[free, busy] = [busy, free]
-    } else output.skip(length)
+    const bytes = load(sources, at, buffer.subarray(0, length))
+    if (bytes) output.write(bytes)
+    else output.skip(length)
   }
 }
 
-async function writeQcow2(sources: Sources, size: number, output: Image): Promise<void> {
-  let [free, busy] = [Buffer.allocUnsafeSlow(CHUNK), Buffer.allocUnsafeSlow(CHUNK)]
+function writeQcow2(sources: Sources, size: number, output: Image): void {
+  const buffer = Buffer.allocUnsafeSlow(QCOW2_CLUSTER)
   const allocated: number[] = []
-  const buffer = free.subarray(0, QCOW2_CLUSTER)
   for (let at = 0; at < size; at += QCOW2_CLUSTER) {
     const found = sources.within(at, at + QCOW2_CLUSTER)
     if (found.some(({ isSparse }) => !isSparse) || (found.length > 0 && load(sources, at, buffer)))
       allocated.push(at / QCOW2_CLUSTER)
   }
-  await output.write(qcow2Layout(size, allocated).head)
-  for (let at = 0; at < allocated.length; at += CLUSTERS) {
-    const clusters = allocated.slice(at, at + CLUSTERS)
-    for (const [nth, cluster] of clusters.entries()) {
-      const into = free.subarray(nth * QCOW2_CLUSTER, (nth + 1) * QCOW2_CLUSTER)
-      if (!load(sources, cluster * QCOW2_CLUSTER, into)) into.fill(0)
-    }
-    await output.write(free.subarray(0, clusters.length * QCOW2_CLUSTER))
-    ;[free, busy] = [busy, free]
-  }
+  output.write(qcow2Layout(size, allocated).head)
+  for (const cluster of allocated)
+    output.write(load(sources, cluster * QCOW2_CLUSTER, buffer) ?? ZEROS.subarray(0, QCOW2_CLUSTER))
 }
 
 /** @returns what the disk has at `at`; undefined when it is all zeros, as far as one need look */
@@ -134,8 +122,7 @@ function readFully(file: number, into: Uint8Array, at: number, path: string): vo
 }
 
 interface Image extends AsyncDisposable {
-  /** Hashes, while another thread writes; the bytes belong to the caller again when the next call resolves. */
-  write(bytes: Uint8Array): Promise<void>
+  write(bytes: Uint8Array): void
   /** Zeros: hashed, and a hole in the file. */
   skip(length: number): void
   finish(): Promise<Measured>
@@ -146,7 +133,6 @@ function openImage(path: string): Image {
   const sum = digester()
   let size = 0
   let dirty = 0
-  let writing: Promise<void> = Promise.resolve()
   /** A flush that failed says so once only: every answer counts. */
   let flushed: Promise<void> | undefined
 
@@ -158,20 +144,14 @@ function openImage(path: string): Image {
     flushed.catch(() => undefined)
   }
 
-  async function writeAt(bytes: Uint8Array, at: number): Promise<void> {
-    try {
-      for (let done = 0; done < bytes.length; )
-        done += (await writeSome(file, bytes, done, bytes.length - done, at + done)).bytesWritten
-    } catch (error) {
-      throw diskError(error, path)
-    }
-  }
-
   return {
-    write: async (bytes) => {
-      await writing
-      writing = writeAt(bytes, size)
-      writing.catch(() => undefined)
+    write: (bytes) => {
+      try {
+        for (let done = 0; done < bytes.length; )
+          done += writeSync(file, bytes, done, bytes.length - done, size + done)
+      } catch (error) {
+        throw diskError(error, path)
+      }
       sum.update(bytes)
       size += bytes.length
       dirty += bytes.length
@@ -182,14 +162,12 @@ function openImage(path: string): Image {
       size += length
     },
     finish: async () => {
-      await writing
       ftruncateSync(file, size)
       await flushed
       fsyncSync(file)
       return { size, digest: sum.digest() }
     },
     [Symbol.asyncDispose]: async () => {
-      await writing.catch(() => undefined)
       await flushed?.catch(() => undefined)
       closeSync(file)
     },
