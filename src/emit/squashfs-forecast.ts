@@ -5,20 +5,20 @@
 import { alignUp } from '../base/bytes.ts'
 import { type Run, runDigest, type RunKind } from '../format/delta.ts'
 import type { StoredFragment } from '../format/squashfs/image.ts'
-import { BLOCK_RAW } from '../format/squashfs/layout.ts'
 import { checkImage } from '../format/squashfs/limits.ts'
-import { headOf, writeTables } from '../format/squashfs/write.ts'
+import { headOf } from '../format/squashfs/write.ts'
 import type { Tree } from '../tree/tree.ts'
 import { runOf } from './delta.ts'
 import type { EmitWorld, Sink } from './emitter.ts'
 import { gatheringSink } from './gathering-sink.ts'
 import {
-  bodiesOf,
+  endOf,
   packer,
   type Packed,
+  type Remembered,
   settingsOf,
   type SquashfsOptions,
-  type Remembered,
+  storedSize,
 } from './squashfs.ts'
 import { ALIGNMENT, type PlannedBlock, planData, WORTH_ALIGNMENT } from './squashfs-plan.ts'
 
@@ -51,8 +51,7 @@ export async function forecastSquashfs(
   world: Pick<EmitWorld, 'blocks' | 'contents' | 'signal'>,
 ): Promise<Forecast | undefined> {
   const settings = settingsOf(options)
-  const { names, inodes } = tree
-  const ids = checkImage(names, inodes, settings.xattrs)
+  const ids = checkImage(tree.names, tree.inodes, settings.xattrs)
   const plan = planData(tree, settings.blockSize)
   const { pack, remembered, withHoles, mayBeHole } = await packer(settings, world)
   const made = plan.blocks.map((block): Remembered | undefined => remembered(block))
@@ -62,10 +61,9 @@ export async function forecastSquashfs(
   await Promise.allSettled(packing)
   const packed = new Map(missing.map((block, nth) => [block, packing[nth] as Promise<Packed>]))
 
-  const head = headOf(settings)
   const runs: Run[] = []
   const sources: Source[] = []
-  let position = head.length
+  let position = headOf(settings).length
   const place = (source: Source, kind: RunKind, owner: string, length: number, digest: Uint8Array): void => {
     if (length === 0) return
     runs.push({ kind, owner, offset: position, length, digest: Buffer.from(digest).toString('hex') })
@@ -86,20 +84,19 @@ export async function forecastSquashfs(
     const kind = block.content === undefined ? 'fragment' : 'block'
     const known = found && !mayBeHole(block, found.size) ? found.digest() : undefined
     if (found && known) {
-      sizes[index] = found.isRaw ? found.size | BLOCK_RAW : found.size
+      sizes[index] = storedSize(found.size, found.isRaw)
       place({ block, made: found }, kind, block.owner, found.size, known)
     } else {
       const { bytes, isRaw, digest } = withHoles(block, await (packed.get(block) ?? pack(block)))
-      sizes[index] = isRaw ? bytes.length | BLOCK_RAW : bytes.length
+      sizes[index] = storedSize(bytes.length, isRaw)
       place(bytes, kind, block.owner, bytes.length, digest ?? runDigest(bytes))
     }
     if (kind === 'fragment') fragments.push({ start: positions[index], size: sizes[index] })
   }
   if (plan.total >= WORTH_ALIGNMENT) align()
-  const bodyOf = bodiesOf(tree, plan, { positions, sizes })
-  const tables = writeTables({ names, inodes, ids, bodyOf, fragments, at: position }, settings)
-  place(tables.bytes, 'metadata', '', tables.bytes.length, runDigest(tables.bytes))
-  const first = Buffer.concat([tables.superblock, head.subarray(tables.superblock.length)])
+  const end = { positions, sizes, fragments, ids, at: position }
+  const { tables, first } = endOf(tree, plan, settings, end)
+  place(tables, 'metadata', '', tables.length, runDigest(tables))
   runs.unshift(runOf('head', '', 0, first))
   sources.unshift(first)
 

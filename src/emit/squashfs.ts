@@ -106,22 +106,48 @@ async function writeImage(
   world: EmitWorld,
   output: GatheringSink,
 ): Promise<void> {
-  const { names, inodes } = tree
-  const ids = checkImage(names, inodes, settings.xattrs)
+  const ids = checkImage(tree.names, tree.inodes, settings.xattrs)
   const plan = planData(tree, settings.blockSize)
-  const head = headOf(settings)
-  await output.write(head)
+  await output.write(headOf(settings))
   const stored = await writeBlocks(plan, settings, world, output)
-  const bodyOf = bodiesOf(tree, plan, stored)
-  const { fragments } = stored
   if (plan.total >= WORTH_ALIGNMENT) await align(world, output)
-  const end = output.position()
-  const tables = writeTables({ names, inodes, ids, bodyOf, fragments, at: end }, settings)
-  await output.write(tables.bytes)
+  const at = output.position()
+  const { tables, superblock, first } = endOf(tree, plan, settings, { ...stored, ids, at })
+  await output.write(tables)
   await output.flush()
-  await world.sink.patch(0, tables.superblock)
-  world.placed?.('metadata', '', end, tables.bytes)
-  world.placed?.('head', '', 0, Buffer.concat([tables.superblock, head.subarray(tables.superblock.length)]))
+  await world.sink.patch(0, superblock)
+  world.placed?.('metadata', '', at, tables)
+  world.placed?.('head', '', 0, first)
+}
+
+/** What an image whose blocks are placed has behind them, and what is in front of them when all is known. */
+interface End {
+  readonly tables: Uint8Array
+  readonly superblock: Uint8Array
+  /** The head, superblock included. */
+  readonly first: Uint8Array
+}
+
+/** @param placed the blocks, and where they end */
+export function endOf(
+  tree: Tree,
+  plan: Plan,
+  settings: SquashfsSettings,
+  { ids, at, ...stored }: Stored & { readonly ids: readonly number[]; readonly at: number },
+): End {
+  const { names, inodes } = tree
+  const bodyOf = bodiesOf(tree, plan, stored)
+  const { bytes, superblock } = writeTables(
+    { names, inodes, ids, bodyOf, fragments: stored.fragments, at },
+    settings,
+  )
+  const first = Buffer.concat([superblock, headOf(settings).subarray(superblock.length)])
+  return { tables: bytes, superblock, first }
+}
+
+/** How a block's size stands in the image. @param size bytes that are stored */
+export function storedSize(size: number, isRaw: boolean): number {
+  return isRaw ? size | BLOCK_RAW : size
 }
 
 /** Zeros up to a multiple of `ALIGNMENT`. */
@@ -176,7 +202,7 @@ async function writeBlocks(
     const read = 'room' in made ? made.read(await output.room(made.room)) : made
     const packed = withHoles(block, read ?? (await pack(block)))
     positions[index] = output.position()
-    sizes[index] = packed.isRaw ? packed.bytes.length | BLOCK_RAW : packed.bytes.length
+    sizes[index] = storedSize(packed.bytes.length, packed.isRaw)
     if (block.content === undefined)
       fragments.push({ start: output.position(), size: sizes[index] as number })
     if (packed.bytes.length > 0) {
@@ -335,7 +361,7 @@ function equalBytes(left: Uint8Array, right: Uint8Array): boolean {
   return left.length === right.length && Buffer.compare(left, right) === 0
 }
 
-export function bodiesOf(
+function bodiesOf(
   tree: Tree,
   plan: Plan,
   { positions, sizes }: Pick<Stored, 'positions' | 'sizes'>,

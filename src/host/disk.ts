@@ -47,8 +47,7 @@ export const realDisk: Disk = {
   remove: (path) => rmSync(path, { recursive: true, force: true }),
   makeDirectory: (path) => mkdirSync(path, { mode: 0o700 }),
   sync: async (path, scope) => {
-    // Node has no syncfs; `sync -f` reports failed writeback, also of earlier background writes.
-    if (scope === 'filesystem') await run(['sync', '-f', path])
+    if (scope === 'filesystem') await syncFileSystem(path)
     else await syncFile(path)
   },
 }
@@ -61,6 +60,14 @@ export async function syncFile(path: PathLike): Promise<void> {
   } finally {
     closeSync(fd)
   }
+}
+
+/**
+ * Wait until everything on the file system of `path` has reached the disk. Node has no syncfs; `sync -f` reports failed
+ * writeback, also of earlier background writes.
+ */
+export async function syncFileSystem(path: string, signal?: AbortSignal): Promise<void> {
+  await run(['sync', '-f', path], { ...(signal && { signal }) })
 }
 
 const LINK_REFUSED = new Set(['EMLINK', 'EXDEV', 'EPERM', 'ENOTSUP', 'EOPNOTSUPP'])

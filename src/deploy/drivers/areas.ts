@@ -9,6 +9,7 @@ import { existsSync } from 'node:fs'
 import { mkdir, rename, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { Stage5Error } from '../../base/errors.ts'
+import { syncFileSystem } from '../../host/disk.ts'
 import { run } from '../../host/run.ts'
 import { comparePaths } from '../../tree/tree.ts'
 import type { GuestFolder } from './folder.ts'
@@ -111,7 +112,7 @@ async function seedArea(given: string, own: string, signal: AbortSignal): Promis
   await mkdir(dirname(own), { recursive: true })
   if (existsSync(given)) await run(['cp', '-a', '--', given, fresh], { signal })
   else await mkdir(fresh)
-  await run(['sync', '-f', fresh], { signal })
+  await syncFileSystem(fresh, signal)
   await rename(fresh, own)
 }
 

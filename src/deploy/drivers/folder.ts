@@ -19,9 +19,8 @@ import { mkdirSync, readFileSync, readlinkSync, renameSync, rmSync, symlinkSync 
 import { mkdir, readdir, rename, rm } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { Stage5Error } from '../../base/errors.ts'
-import { errnoOf, syncFile } from '../../host/disk.ts'
+import { errnoOf, syncFile, syncFileSystem } from '../../host/disk.ts'
 import { takeLock } from '../../host/lock.ts'
-import { run } from '../../host/run.ts'
 import { writeWhole } from '../../host/whole-file.ts'
 
 export interface GuestFolder {
@@ -152,7 +151,7 @@ export async function prepared(
   const fresh = folder.file('gen', `.${generation}.new`)
   await mkdir(fresh, { recursive: true, mode: 0o700 })
   await work(fresh)
-  await run(['sync', '-f', fresh])
+  await syncFileSystem(fresh)
   await writeWhole(join(fresh, 'manifest'), `${manifest}\n`)
   await discard(folder, generation)
   await rename(fresh, target)

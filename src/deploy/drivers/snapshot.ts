@@ -12,7 +12,7 @@ import { existsSync, lstatSync } from 'node:fs'
 import { mkdir, rename, rm, statfs, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Stage5Error } from '../../base/errors.ts'
-import { syncFile } from '../../host/disk.ts'
+import { syncFile, syncFileSystem } from '../../host/disk.ts'
 import { reflinkProblem } from '../../host/reflink.ts'
 import { run } from '../../host/run.ts'
 import type { GuestFolder } from './folder.ts'
@@ -63,7 +63,7 @@ export async function takeSnapshot(
     }
     await writeFile(join(fresh, 'tag'), `${tag}\n`)
     await writeFile(join(fresh, 'pair'), `${from} ${to}\n`)
-    await run(['sync', '-f', fresh], { signal })
+    await syncFileSystem(fresh, signal)
     await rename(fresh, folder.file('before'))
     await syncFile(folder.path)
   } catch (error) {
